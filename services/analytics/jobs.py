@@ -25,7 +25,7 @@ log = structlog.get_logger()
 def days(database: Database) -> Job:
     """Return the job that computes stale days: in rounds over the users, at most one round a second.
 
-    If the days of some users cannot be computed, the round goes on after them; the next one comes to them again.
+    If the days of some users cannot be computed, the round continues after them; the next one tries them again.
     """
     reached = NOBODY
 

@@ -13,7 +13,7 @@ RECEIPT = "_received"
 
 
 class Receipt(NamedTuple):
-    """What is known of a message that was read from a topic: it is in the headers, not in the value."""
+    """The time, id and kind of delivery of a message that was read from a topic: they are not in the value."""
 
     published_at: datetime
     message_id: UUID | None

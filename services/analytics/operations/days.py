@@ -12,13 +12,13 @@ import structlog
 from services.analytics.domain.days import Day, EarlierDays, compute_days
 from services.analytics.domain.local_days import day_start, first_date
 from services.analytics.queries import days, facts, stale_days
-from services.analytics.queries.stale_days import BEGINNING, Subject
+from services.analytics.queries.stale_days import BEGINNING, MODES, Subject
 from shared.chassis.infrastructure_faults import is_infrastructure
 from shared.chassis.postgres import Connection, Database
 from shared.contracts.time_zones import zone_or_default
 
 MAX_TRADES_IN_LOOP = 500  # days of more trades are computed in a thread, which keeps the event loop free
-# What the facts of a user may raise. It must not keep other users' days from being computed.
+# Raised by the facts of one user; they must not keep other users' days from being computed.
 FAULTS_OF_FACTS = (ArithmeticError, AssertionError, LookupError, TypeError, ValueError, asyncpg.PostgresError)
 
 log = structlog.get_logger()
@@ -72,28 +72,35 @@ async def compute_days_of_users(database: Database, users: Sequence[int]) -> Non
 
 async def rebuild_days(connection: Connection, users: Collection[int]) -> Computed:
     """Compute all days of the users from the facts alone. Days that were only stale do not count as changed."""
-    await compute_stale_days(connection, users)
-    await stale_days.mark_all(connection, users)
-    return await compute_stale_days(connection, users)
+    zones = await compute_stale_days(connection, users)
+    return await _compute(connection, zones, {(user_id, mode): BEGINNING for user_id in zones for mode in MODES})
 
 
-async def compute_stale_days(connection: Connection, users: Collection[int]) -> Computed:
-    """Compute and store the days of the users from their marks on, and delete the marks.
+async def compute_stale_days(connection: Connection, users: Collection[int]) -> Mapping[int, str]:
+    """Compute and store the days of the users from their marks on, and delete the marks. Returns their time zones,
+    which are locked.
 
-    The locks on zones and marks serialise transactions that compute a user's days. Those that store facts wait for
-    the marks too: a fact is either read here, or its mark is set again afterwards.
+    The locked zones serialise transactions that compute a user's days. Those that store facts wait for the marks: a
+    fact is either read here, or its mark is set again afterwards.
     """
     zones = await facts.lock_zones(connection, users)
-    marks = await stale_days.lock_marks(connection, users)
-    if not marks:
-        return Computed()
+    if marks := await stale_days.lock_marks(connection, users):
+        await _compute(connection, zones, marks)
+        await stale_days.delete_marks(connection, marks)
+    return zones
+
+
+async def _compute(
+    connection: Connection, zones: Mapping[int, str], changed_at: Mapping[Subject, datetime]
+) -> Computed:
+    """Compute and store the days of each subject from the local date of its earliest change on."""
     dates = {
-        (user_id, mode): first_date(since, zone_or_default(zones[user_id]))
-        for (user_id, mode), since in marks.items()
-        if since > BEGINNING
+        (user_id, mode): first_date(moment, zone_or_default(zones[user_id]))
+        for (user_id, mode), moment in changed_at.items()
+        if moment > BEGINNING
     }
     earlier, outdated = await days.get_earlier_days(connection, dates) if dates else ({}, set())
-    whole = {subject for subject in marks if subject not in dates or subject in outdated}
+    whole = {subject for subject in changed_at if subject not in dates or subject in outdated}
     since = {
         (user_id, mode): day_start(day, zone_or_default(zones[user_id])).moment
         for (user_id, mode), day in dates.items()
@@ -102,7 +109,6 @@ async def compute_stale_days(connection: Connection, users: Collection[int]) -> 
     kept = [(subject, day.date) for subject, day in computed if subject in whole]
     deleted = await days.delete_other_days(connection, whole, kept) if whole else 0
     changed = await days.upsert_days(connection, zones, computed)
-    await stale_days.delete_marks(connection, marks)
     return Computed(trades, len(computed), deleted + changed)
 
 

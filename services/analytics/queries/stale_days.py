@@ -16,8 +16,8 @@ LIST_USERS = "SELECT DISTINCT user_id FROM stale_days WHERE user_id > $1 ORDER B
 def marking(change: str) -> str:
     """Return a statement that executes `change` and marks the days of the rows it returns: user_id, mode, moment.
 
-    It locks a mark that exists, even if the mark stays as it is. So nobody computes these days, and deletes the
-    mark, without the facts of a transaction that has not committed yet. Marks are locked in one order.
+    It locks a mark that exists, even if the mark stays as it is. So no transaction computes these days and
+    deletes the mark without the facts of one that has not committed yet. Marks are locked in one order.
     """
     return f"""
         WITH changed AS ({change})
