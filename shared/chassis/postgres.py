@@ -95,7 +95,7 @@ class Database:
         self._app = app
         self._worker = worker
         self._queue = queue
-        self._filled = {queue: asyncio.Event() for queue in get_args(Queue)}
+        self._filled = {name: asyncio.Event() for name in get_args(Queue)}
 
     @classmethod
     async def connect(cls, settings: ServiceSettings) -> "Database":
