@@ -63,7 +63,7 @@ INFRASTRUCTURE_FAULTS = (
 )
 
 
-class PooledConnection(asyncpg.Connection):
+class PooledConnection(asyncpg.Connection):  # type: ignore[misc]  # asyncpg has no types
     """A connection that notes which queues its transaction fills, and that `BEGIN` resets."""
 
     filled: frozenset[Queue] = frozenset()
