@@ -65,7 +65,7 @@ INFRASTRUCTURE_FAULTS = (
 )
 
 
-class PooledConnection(asyncpg.Connection):
+class PooledConnection(asyncpg.Connection):  # type: ignore[misc]  # asyncpg has no types
     """A connection that notes which queues its transaction fills, and that `BEGIN` resets."""
 
     filled: frozenset[Queue] = frozenset()
@@ -97,7 +97,7 @@ class Database:
         self._app = app
         self._worker = worker
         self._queue = queue
-        self._filled = {queue: asyncio.Event() for queue in get_args(Queue)}
+        self._filled = {name: asyncio.Event() for name in get_args(Queue)}
 
     @classmethod
     async def connect(cls, settings: ServiceSettings) -> "Database":

@@ -5,6 +5,7 @@ import struct
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.errors import CorruptRecordException, UnsupportedCodecError
@@ -58,16 +59,18 @@ async def fetch(
 async def _get_many(
     consumer: AIOKafkaConsumer, timeout_ms: int, max_records: int, stop: asyncio.Event | None
 ) -> Fetched:
-    getting: asyncio.Task[Fetched] = asyncio.ensure_future(
+    getting: asyncio.Future[Fetched] = asyncio.ensure_future(
         consumer.getmany(timeout_ms=timeout_ms, max_records=max_records)
     )
-    stopping = [] if stop is None else [asyncio.ensure_future(stop.wait())]
+    waits: list[asyncio.Future[Any]] = [getting]  # Any: their results differ
+    if stop is not None:
+        waits.append(asyncio.ensure_future(stop.wait()))
     try:
-        await asyncio.wait([getting, *stopping], return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
         return getting.result() if getting.done() else {}
     finally:
-        for task in (getting, *stopping):
-            task.cancel()
+        for wait in waits:
+            wait.cancel()
 
 
 async def _fetch_singly(

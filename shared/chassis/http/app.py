@@ -48,7 +48,7 @@ from shared.contracts.types import new_id
 
 PROBLEM = web.ResponseKey("problem", str)
 STREAMS = web.AppKey("streams", Streams)
-REQUEST_LOG = web.AppKey("request_log", structlog.typing.FilteringBoundLogger)
+REQUEST_LOG: web.AppKey[structlog.typing.FilteringBoundLogger] = web.AppKey("request_log")
 MAX_ATTEMPTS = 3  # one migration may change the schema more than once
 
 V = TypeVar("V", bound=BaseModel)
