@@ -208,6 +208,8 @@ def nearest(ticks: int, numerator: int, denominator: int) -> int:
 
 def market_price(rules: Row, ticks: int, buying: bool) -> int:
     """Return the fill price of a market order: slippage is adverse; at least one tick."""
+    if rules[BUY] == rules[BUY_D]:
+        return ticks
     if buying:
         return nearest(ticks, rules[BUY], rules[BUY_D])
     return max(1, nearest(ticks, rules[SELL], rules[SELL_D]))
