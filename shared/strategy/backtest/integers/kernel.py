@@ -115,7 +115,7 @@ TRADE_EXIT_BAR, TRADE_BARS, TRADE_NOTIONAL, TRADE_PNL, TRADE_COLUMNS = range(5)
 
 
 class Bars(NamedTuple):
-    """What the booking reads of each bar. Prices are ticks, `days` UTC days, the rest truths of conditions."""
+    """The columns that the booking reads. Prices are ticks, `days` UTC days, the rest truths of conditions."""
 
     opens: Column
     highs: Column
