@@ -27,6 +27,7 @@ class Ticks:
     closes: Integers
     times: Integers
     days: Integers
+    lowest: int
     highest: int
     lowest_close: int
     highest_close: int
@@ -48,5 +49,7 @@ def to_ticks(bars: Sequence[Bar], columns: Sequence[Values], tick: Decimal) -> T
                 return None
     times = np.fromiter((bar.open_time_ms for bar in bars), np.int64, len(bars))
     prices = opens, highs, lows, closes = [each.astype(np.int64) for each in ticks]
-    highest = max(int(each.max()) for each in prices)
-    return Ticks(opens, highs, lows, closes, times, times // DAY_MS, highest, int(closes.min()), int(closes.max()))
+    lowest, highest = min(int(each.min()) for each in prices), max(int(each.max()) for each in prices)
+    return Ticks(
+        opens, highs, lows, closes, times, times // DAY_MS, lowest, highest, int(closes.min()), int(closes.max())
+    )

@@ -38,7 +38,7 @@ class Metrics:
 
 @dataclass(frozen=True, slots=True)
 class Totals:
-    """What the metrics need of the trades. `returns` are those of `days` UTC days, see `realised_returns`."""
+    """Sums over all trades, for the metrics. `returns` are those of `days` UTC days, see `realised_returns`."""
 
     trades: int
     won: int

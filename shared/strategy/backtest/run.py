@@ -39,7 +39,6 @@ def run_backtest(
     for the bars on which something may happen instead of testing each; the report is the same either way.
     """
     series = bars if isinstance(bars, Series) else Series(bars)
-    check_tick(terms.instrument.tick_size, _lowest_prices(series))
     first = first_decision(strategy, series, first_bar_ms)
     given_start = first_bar_ms is not None
     booking = book(strategy, series, terms, first) if arithmetic == "integer" else None
@@ -47,6 +46,7 @@ def run_backtest(
         if progress is not None:
             progress(len(series), len(series))
         return report_of(booking, strategy.content_hash, series, terms, first, given_start=given_start)
+    check_tick(terms.instrument.tick_size, _lowest_prices(series))
     execution = Execution(strategy, terms, first_bar_ms, record_decisions=False)
     finder = Search(execution, series, first) if search else None
     fills, trades = _step_through(execution, series, finder, progress)

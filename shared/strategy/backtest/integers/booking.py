@@ -2,6 +2,7 @@
 
 import sys
 from dataclasses import dataclass
+from functools import lru_cache
 from hashlib import sha256
 from typing import Any
 
@@ -51,7 +52,7 @@ def book(
     if compiled is None:
         compiled = _is_worth_compiling(len(series))
     ticks = series.ticks(terms.instrument.tick_size) if len(series) else None
-    if ticks is None:
+    if ticks is None or ticks.lowest < 1:
         return None
     signals = [
         _truths(conditions.get(side), series)
@@ -95,8 +96,13 @@ def _is_worth_compiling(bars: int) -> bool:
 
 def _truths(condition: Condition | None, series: Series) -> Flags:
     if condition is None:
-        return np.zeros(len(series), dtype=np.uint8)
+        return _never(len(series))
     return np.frombuffer(truths(condition, series), dtype=np.uint8)
+
+
+@lru_cache(maxsize=4)
+def _never(bars: int) -> Flags:
+    return np.zeros(bars, dtype=np.uint8)
 
 
 def _candidates(signals: list[Flags], first: int | None) -> Flags:

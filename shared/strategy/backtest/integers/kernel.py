@@ -115,7 +115,7 @@ TRADE_EXIT_BAR, TRADE_BARS, TRADE_NOTIONAL, TRADE_PNL, TRADE_COLUMNS = range(5)
 
 
 class Bars(NamedTuple):
-    """What the booking reads of each bar. Prices are ticks, `days` UTC days, the rest truths of conditions."""
+    """The columns that the booking reads. Prices are ticks, `days` UTC days, the rest truths of conditions."""
 
     opens: Column
     highs: Column
@@ -208,6 +208,8 @@ def nearest(ticks: int, numerator: int, denominator: int) -> int:
 
 def market_price(rules: Row, ticks: int, buying: bool) -> int:
     """Return the fill price of a market order: slippage is adverse; at least one tick."""
+    if rules[BUY] == rules[BUY_D]:
+        return ticks
     if buying:
         return nearest(ticks, rules[BUY], rules[BUY_D])
     return max(1, nearest(ticks, rules[SELL], rules[SELL_D]))

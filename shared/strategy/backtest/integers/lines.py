@@ -84,8 +84,9 @@ def put_number(out: MutableSequence[int], at: int, value: int, places: int) -> i
             start -= 1
             out[start] = POINT
         start -= 1
-        out[start] = ZERO + value % 10
-        value //= 10
+        rest = value // 10
+        out[start] = ZERO + value - 10 * rest
+        value = rest
         written += 1
     for index in range(start, end):
         out[at] = out[index]
