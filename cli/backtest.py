@@ -16,7 +16,8 @@ from cli.report.file import write_page
 from cli.report.story import story_of_backtest
 from shared.contracts.types import decimal_text, from_ms, instant_text
 from shared.market.bars import Gap, find_gaps
-from shared.strategy.backtest.run import BacktestReport, run_backtest
+from shared.strategy.backtest.report import BacktestReport
+from shared.strategy.backtest.run import run_backtest
 from shared.strategy.bars import Bar, Instrument, Terms, TickTooCoarse
 from shared.strategy.document.parse import Strategy, StrategyError, parse_json, parse_strategy
 from shared.strategy.execution.outcome import Fill, Trade

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from shared.strategy.backtest.metrics import Metrics
-from shared.strategy.backtest.run import BacktestReport
+from shared.strategy.backtest.report import BacktestReport
 from shared.strategy.bars import Bar, Terms
 from shared.strategy.document.parse import Strategy
 from shared.strategy.execution.outcome import Fill, Position, Trade

@@ -21,7 +21,8 @@ from typing import BinaryIO, Protocol
 from services.trading.backtest_question import MAX_FILLS
 from shared.contracts.types import AMOUNT_PATTERN, decimal_text, from_ms, instant_text
 from shared.market.bars import NotABar, enclose_body, find_gaps
-from shared.strategy.backtest.run import BacktestReport, run_backtest
+from shared.strategy.backtest.report import BacktestReport
+from shared.strategy.backtest.run import run_backtest
 from shared.strategy.bars import INTERVAL_MS, Bar, Instrument, Terms, TickTooCoarse
 from shared.strategy.document.parse import parse_stored
 from shared.strategy.execution.outcome import Fill, Trade

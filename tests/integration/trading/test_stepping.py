@@ -16,7 +16,8 @@ from services.trading.queries.sessions import SessionLease
 from services.trading.queries.steps import QuietMove, move_cursors
 from services.trading.worker.live_session import load_session
 from shared.contracts.types import from_ms
-from shared.strategy.backtest.run import BacktestReport, run_backtest
+from shared.strategy.backtest.report import BacktestReport
+from shared.strategy.backtest.run import run_backtest
 from shared.strategy.bars import Bar, Terms
 from shared.strategy.document.parse import parse_strategy
 from shared.strategy.execution.fingerprint import fingerprint

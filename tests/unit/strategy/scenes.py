@@ -4,7 +4,8 @@ from collections.abc import Mapping, Sequence
 from decimal import Decimal
 
 from shared.contracts.types import decimal_text
-from shared.strategy.backtest.run import BacktestReport, run_backtest
+from shared.strategy.backtest.report import BacktestReport
+from shared.strategy.backtest.run import run_backtest
 from shared.strategy.bars import Bar, Instrument, Terms
 from shared.strategy.document.parse import Strategy, parse_strategy
 

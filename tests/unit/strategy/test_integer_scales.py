@@ -10,7 +10,6 @@ from shared.strategy.backtest.integers.distances import distance_codes
 from shared.strategy.backtest.integers.scales import digits
 from shared.strategy.backtest.run import run_backtest
 from shared.strategy.bars import Bar
-from shared.strategy.document.parse import Strategy
 from shared.strategy.series import Series
 from shared.strategy.ticks import to_ticks
 from tests.unit.strategy.scenes import at_close, bars, strategy, terms
@@ -20,8 +19,8 @@ PLAN = strategy(at_close("100"), at_close("110"))
 GROWING = {"position_size": {"type": "percent_of_equity", "value": 100}, "leverage": 100}
 
 
-def arithmetic(plan: Strategy = PLAN, rows: tuple[str, ...] = ROWS, **changes: Decimal) -> str:
-    return run_backtest(plan, bars(*rows), terms(**changes)).arithmetic
+def arithmetic(**changes: Decimal) -> str:
+    return run_backtest(PLAN, bars(*ROWS), terms(**changes)).arithmetic
 
 
 def test_a_usual_run_is_in_integers() -> None:
@@ -66,7 +65,7 @@ def test_candles_in_ticks_are_exact_or_refused() -> None:
 
 @pytest.mark.parametrize("price", ["0.30000000000000000001", "1E+400", "1E+15"])
 def test_a_price_that_floats_cannot_tell_from_a_multiple_is_refused(price: str) -> None:
-    row = Bar(0, *[Decimal(price)] * 4, Decimal(1))
+    row = Bar._make([0, *[Decimal(price)] * 4, Decimal(1)])
     assert Series([row]).ticks(Decimal("0.1")) is None
 
 

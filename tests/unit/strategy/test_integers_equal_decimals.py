@@ -81,7 +81,7 @@ def test_at_the_edges_of_the_bound(begin: int) -> None:
         rows, digits = walk(seed, 90), rng.randrange(0, 9)
         tick = Decimal(1).scaleb(-1 - digits)
         shift = rng.randrange(0, 7)
-        bars = [Bar(row[0], *(price * 10**shift for price in row[1:5]), row.volume) for row in rows]
+        bars = [Bar._make([row[0], *(price * 10**shift for price in row[1:5]), row.volume]) for row in rows]
         step = Decimal(rng.choice((1, 2, 5))).scaleb(-rng.randrange(0, 10))
         instrument = Instrument(tick, step, step, Decimal(rng.choice((0, 5))))
         balance = Decimal(rng.randrange(1, 10**6)).scaleb(rng.randrange(-8, 7))

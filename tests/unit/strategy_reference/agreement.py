@@ -6,7 +6,8 @@ from decimal import Decimal
 from fractions import Fraction
 
 from shared.strategy import bars as engine
-from shared.strategy.backtest.run import BacktestReport, run_backtest
+from shared.strategy.backtest.report import BacktestReport
+from shared.strategy.backtest.run import run_backtest
 from shared.strategy.document.parse import parse_strategy
 from tests.reference.document import Json, canonical, part
 from tests.reference.execution import Fill, Result, Run, Trade, candles_of

@@ -108,7 +108,7 @@ def _never(bars: int) -> Flags:
 def _candidates(signals: list[Flags], first: int | None) -> Flags:
     """Return the bars at which one side's entry condition alone is true, from the first decision bar on."""
     long, short = (each == TRUE for each in signals[:2])
-    candidates = long ^ short
+    candidates: Flags = long ^ short
     candidates[:first] = False
     return candidates
 
@@ -120,7 +120,7 @@ def _stop_values(risk: Risk, series: Series) -> Values:
     return np.ascontiguousarray(risk.stop_loss.column.values(series))
 
 
-def _run(plan: Plan, columns: list[Any], fills: Integers, trades: Integers, compiled: bool) -> list[int]:
+def _run(plan: Plan, columns: list[Any], fills: Any, trades: Any, compiled: bool) -> list[int]:
     """Run the kernel and return its state."""
     if compiled:
         from shared.strategy.backtest.integers.compiled import load
@@ -143,7 +143,7 @@ def _fingerprint(fills: Integers, ticks: Ticks, terms: Terms, compiled: bool) ->
 
         out = np.empty(room, dtype=np.uint8)
         length = load().write_lines(fills, len(fills), ticks.times, np.array(scales), _TEXT, _STARTS, out)
-        return sha256(out[:length]).hexdigest()
+        return sha256(out[:length].data).hexdigest()
     text = bytearray(room)
     length = lines.write_lines(
         fills.ravel().tolist(), len(fills), ticks.times.tolist(), scales, lines.TEXT, lines.STARTS, text

@@ -19,7 +19,7 @@ import numba
 import numpy as np
 import numpy.typing as npt
 from llvmlite import ir
-from numba.core import types
+from numba.core import types as numba_types
 from numba.core.extending import intrinsic, overload, register_jitable
 
 from shared.strategy import tolerance
@@ -27,6 +27,7 @@ from shared.strategy.backtest.integers import kernel, lines, wide
 from shared.strategy.ticks import Integers
 
 Bytes = npt.NDArray[np.uint8]
+types: Any = numba_types  # its attributes are set at run time
 _U64 = np.uint64
 _HALF = np.uint64(32)
 _LOW = np.uint64(0xFFFFFFFF)
@@ -45,13 +46,14 @@ class Compiled:
 
     def book(
         self,
-        bars: kernel.Bars,
+        bars: Any,
         rules: Integers,
         size_factor: float,
         state: Integers,
         fills: Integers,
         trades: Integers,
     ) -> None:
+        """`bars` is a `kernel.Bars` of arrays."""
         columns = [column.ctypes.data for column in bars]
         self._book(*columns, rules.ctypes.data, size_factor, *(each.ctypes.data for each in (state, fills, trades)))
 
@@ -208,7 +210,7 @@ def _type_upper_word(_typing_context: Any, _one: Any, _other: Any) -> Any:
     return types.uint64(types.uint64, types.uint64), generate
 
 
-high_product = intrinsic(_type_upper_word)
+high_product: Any = intrinsic(_type_upper_word)
 
 
 def divide(high: Any, low: Any, divisor: Any) -> Any:

@@ -212,7 +212,7 @@ class _Planner:
         if any(value > _MAX for value in self._price_products(fill)):
             raise BeyondBound
         for bits in range(_MAX_EQUITY_BITS, 0, -1):
-            cap = 2**bits
+            cap = 1 << bits
             if cap < self._rules[kernel.INITIAL]:
                 break
             if all(value <= limit for value, limit in self._equity_products(cap, fill)):
