@@ -105,7 +105,7 @@ def _from_wire(part: str | int, kind: type) -> object:
         return amount
     if issubclass(kind, UUID):
         return UUID(str(part))
-    return part
+    return kind(part) if issubclass(kind, int) else part  # an IntEnum has no other values
 
 
 class ListQuery(PageQuery):
