@@ -11,16 +11,19 @@ from shared.chassis.events.handlers import partitions_of
 
 
 async def consumer_lag(admin: AIOKafkaAdminClient, kafka: KafkaAccess | str, prefix: str) -> Counter[str]:
-    """Return uncommitted messages by group; ignores groups without our prefix on a shared broker."""
+    """Return uncommitted messages by group; ignores groups without our prefix on a shared broker.
+
+    Messages that were deleted before the group read them count no more: nobody can read them.
+    """
     groups = [name for name, *_ in await admin.list_consumer_groups() if name.startswith(prefix)]
     committed = {group: await admin.list_consumer_group_offsets(group) for group in groups}
-    ends = await _end_offsets(kafka, sorted({each.topic for offsets in committed.values() for each in offsets}))
+    kept = await _kept_offsets(kafka, sorted({each.topic for offsets in committed.values() for each in offsets}))
     lag: Counter[str] = Counter()
     for group, offsets in committed.items():
         topics = {partition.topic for partition in offsets}
         behind = sum(
-            max(0, end - max(0, offsets[partition].offset if partition in offsets else 0))
-            for partition, end in ends.items()
+            max(0, end - max(begin, offsets[partition].offset if partition in offsets else 0))
+            for partition, (begin, end) in kept.items()
             if partition.topic in topics
         )
         if behind:
@@ -28,13 +31,18 @@ async def consumer_lag(admin: AIOKafkaAdminClient, kafka: KafkaAccess | str, pre
     return lag
 
 
-async def _end_offsets(kafka: KafkaAccess | str, topics: Sequence[str]) -> Mapping[TopicPartition, int]:
+async def _kept_offsets(
+    kafka: KafkaAccess | str, topics: Sequence[str]
+) -> Mapping[TopicPartition, tuple[int, int]]:
+    """Return the first offset that each partition still has, and the one after its last."""
     if not topics:
         return {}
     consumer = AIOKafkaConsumer(**client_options(kafka), group_id=None, enable_auto_commit=False)
     await consumer.start()
     try:
-        ends: Mapping[TopicPartition, int] = await consumer.end_offsets(await partitions_of(kafka, topics))
-        return ends
+        partitions = await partitions_of(kafka, topics)
+        begins = await consumer.beginning_offsets(partitions)
+        ends = await consumer.end_offsets(partitions)
     finally:
         await consumer.stop()
+    return {partition: (begins[partition], ends[partition]) for partition in partitions}

@@ -28,9 +28,7 @@ COMMAND_TIMEOUT_S = 35  # the roles' statement_timeout is 30 s: the server gives
 BEGIN_TIMEOUT_S = 3  # a connection that does not answer even this is dead, whatever TCP reports
 BEGIN_ATTEMPTS = 3
 REST_S = 1.0  # how often a queue is read that only this process fills: for rows left behind by a killed process
-# Settings that a statement left on a connection end in the round trip that begins the next transaction, instead of
-# in one of their own at the release.
-BEGIN = "RESET ALL; BEGIN"
+BEGIN = "BEGIN"
 # A queue is empty when its statistics are taken and long when they are used: only its index is right for it.
 BEGIN_BY_INDEX = f"{BEGIN}; SET LOCAL enable_seqscan = off; SET LOCAL enable_sort = off"
 
@@ -66,7 +64,7 @@ INFRASTRUCTURE_FAULTS = (
 
 
 class PooledConnection(asyncpg.Connection):  # type: ignore[misc]  # asyncpg has no types
-    """A connection that notes which queues its transaction fills, and that `BEGIN` resets."""
+    """A connection that notes which queues its transaction fills."""
 
     filled: frozenset[Queue] = frozenset()
 
@@ -79,9 +77,6 @@ class PooledConnection(asyncpg.Connection):  # type: ignore[misc]  # asyncpg has
 
     def forget_filled(self) -> None:
         self.filled = frozenset()
-
-    def get_reset_query(self) -> str:
-        return ""
 
 
 class Database:
