@@ -49,10 +49,10 @@ check-files: install ## Check lint, import directions and generated files only
 	@$(BIN)/tradefleet schema --check
 
 test: check $(TEST_PEERS)/.installed ## Run check and all tests, on real Postgres and Kafka
-	@$(BIN)/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder
+	@$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 test-durations: install $(TEST_PEERS)/.installed ## Run the tests and list the 20 slowest
-	@$(BIN)/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder -q --durations=20
+	@$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder -q --durations=20
 
 demo: install ## Run several tenants that trade on paper, and check the results
 	@$(BIN)/tradefleet demo
