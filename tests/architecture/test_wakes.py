@@ -1,4 +1,4 @@
-"""A transaction that fills a queue says so; otherwise the loop that reads it would rest for another second."""
+"""Every module that inserts into a queue calls `note_filled`, without which the reader waits up to a second."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Days are computed after the facts: no reader sees them stale, whoever stops or waits meanwhile."""
+"""No reader sees days that lack a stored fact, even if a process dies or waits for a lock meanwhile."""
 
 import asyncio
 import json
@@ -35,6 +35,7 @@ from tests.integration.analytics.conftest import (
 from tests.integration.analytics.test_exports import fetch
 from tests.integration.analytics.test_facts import days_of, some_trades
 from tests.isolation.world import captured_log
+from tests.pace import patient
 
 PERFORMANCE = "/v1/performance"
 
@@ -135,13 +136,13 @@ async def test_after_a_crash_the_days_are_still_marked(database: Database) -> No
 async def test_facts_that_are_committed_while_days_are_computed_are_not_lost(
     database: Database, is_marked: bool
 ) -> None:
-    """If the days were marked before, whoever computes them waits for the transaction; if not, its mark remains."""
+    """Days that are already marked are computed after the commit; a first mark is left for the next round."""
     if is_marked:
         await consume(database, trade_closed(1, "2026-01-01 10:00", "1"))
     async with database.tenants([1]) as storing:
         await on_trade_closed(storing, [trade_closed(1, "2026-01-01 11:00", "10")])
         computing = asyncio.create_task(compute_all(database))
-        await asyncio.sleep(0.3)
+        await asyncio.wait([computing], timeout=0.3 if is_marked else patient(10))
         assert computing.done() != is_marked
     await computing
     assert await marked_users(database) == (set() if is_marked else {1})

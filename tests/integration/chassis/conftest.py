@@ -1,6 +1,6 @@
 """The chassis under a service that only records the events it receives."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 from uuid import NAMESPACE_OID, UUID, uuid5
 
@@ -22,6 +22,15 @@ def settings(service_env: ServiceEnv, any_source: None) -> ServiceSettings:
     """Settings with the schema and roles of analytics, which stand in for any service's."""
     values = {name.lower(): value for name, value in service_env("analytics").items()}
     return ServiceSettings.model_validate({**values, "service": "analytics"})
+
+
+@pytest.fixture
+async def database(settings: ServiceSettings) -> AsyncIterator[Database]:
+    opened = await Database.connect(settings)
+    try:
+        yield opened
+    finally:
+        await opened.close()
 
 
 @dataclass

@@ -2,25 +2,14 @@
 
 import asyncio
 import random
-from collections.abc import AsyncIterator
 
 import asyncpg
 import pytest
 
 from shared.chassis.identity import claim_users
 from shared.chassis.postgres import Database
-from shared.chassis.settings import ServiceSettings
 from shared.contracts.types import new_id
 from tests.integration.chassis.conftest import user_registered
-
-
-@pytest.fixture
-async def database(settings: ServiceSettings) -> AsyncIterator[Database]:
-    opened = await Database.connect(settings)
-    try:
-        yield opened
-    finally:
-        await opened.close()
 
 
 async def watch(database: Database, user_id: int) -> None:

@@ -1,7 +1,6 @@
 """A commit that fills a queue wakes the loop that reads it; the queue is read by its indexes."""
 
 import asyncio
-from collections.abc import AsyncIterator
 
 import asyncpg
 import pytest
@@ -23,15 +22,6 @@ SENT = """
            '{"ce_source": "analytics", "ce_type": "usage.recorded"}', 'x', CASE WHEN n > 10 THEN now() END
     FROM generate_series(1, 5000) AS n
 """
-
-
-@pytest.fixture
-async def database(settings: ServiceSettings) -> AsyncIterator[Database]:
-    opened = await Database.connect(settings)
-    try:
-        yield opened
-    finally:
-        await opened.close()
 
 
 async def test_a_commit_with_events_wakes_the_relay(database: Database) -> None:

@@ -127,7 +127,7 @@ class Bars(NamedTuple):
     long_exit: Column
     short_exit: Column
     distances: Column
-    """Of the stop and of each target whose distance comes from an indicator, one after another: `distances.py`."""
+    """The codes (`distances.py`) of the stop's distance and then of each target's, where an indicator gives it."""
     stop_values: Sequence[float]
     """The indicator that a stop is computed from, if that decides the quantity."""
 
