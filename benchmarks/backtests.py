@@ -31,7 +31,7 @@ REQUESTERS = (SESSIONS + 1, SESSIONS + 2)  # tenants that request backtests
 
 async def measure(servers: BenchmarkServers) -> list[Figure]:
     async with scene(servers) as world:
-        market = await world.market("BTCUSDT", 10 + 2 * CLOSES + 2)
+        market = await world.market("BTCUSDT", wavy_bars(10 + 2 * CLOSES + 2))
         await world.subscribe(max(REQUESTERS))
         await world.start(dict.fromkeys(range(1, SESSIONS + 1), RESTLESS), "BTCUSDT")
         async with world.process("worker"):

@@ -2,6 +2,7 @@
 
 import statistics
 import time
+from decimal import Decimal
 from pathlib import Path
 
 from benchmarks.bare_rows import measure_bare
@@ -10,10 +11,10 @@ from benchmarks.measuring import Figure, Rate, summarise
 from benchmarks.paper import RESTLESS, Scene, scene
 from benchmarks.servers import BenchmarkServers
 from shared.contracts.types import from_ms
+from shared.strategy.bars import Bar
 from tests.integration.trading.market import Market
 from tests.integration.trading.writes import count_writes, writes
-from tests.unit.strategy.scenes import NEVER
-from tests.unit.trading.scenes import CROSS, STEP_MS
+from tests.unit.trading.scenes import CROSS, START_MS, STEP_MS, wavy_bars
 
 FEW, MANY = 20, 1_000  # sessions that have a fill at every open
 WARM, CLOSES = 10, 40
@@ -26,12 +27,12 @@ async def measure(servers: BenchmarkServers) -> list[Figure]:
     figures = []
     for sessions in (FEW, MANY):
         figures += await _fills(servers, sessions)
-    return figures + await _steps(servers, quiet=False) + await _steps(servers, quiet=True)
+    return figures + await _steps(servers)
 
 
 async def _fills(servers: BenchmarkServers, sessions: int) -> list[Figure]:
     async with scene(servers) as world:
-        market = await world.market("BTCUSDT", WARM + CLOSES + 2)
+        market = await world.market("BTCUSDT", wavy_bars(WARM + CLOSES + 2))
         await world.subscribe(sessions)
         await world.start(dict.fromkeys(range(1, sessions + 1), RESTLESS), "BTCUSDT")
         async with world.process("worker"):
@@ -65,31 +66,40 @@ async def _bound(world: Scene, market: Market, events: int, **others: str) -> Ra
     return await measure_bare(world.superuser, {**conditions, **others})
 
 
-async def _steps(servers: BenchmarkServers, *, quiet: bool) -> list[Figure]:
-    """Measure from the closes of all symbols to the last cursor; the statements are those of one close."""
+async def _steps(servers: BenchmarkServers) -> list[Figure]:
+    """Measure from the closes of all symbols to the last cursor: while prices stand still, and while they move."""
     async with scene(servers) as world:
-        symbols = [f"COIN{number}USDT" for number in range(SYMBOLS)]
-        bars = HISTORY + WARM + STEPS + 2
-        markets = [await world.market(symbol, bars, seed) for seed, symbol in enumerate(symbols)]
+        still = HISTORY + WARM + STEPS + 1  # bars, the last for counting statements
+        markets = [
+            await world.market(f"COIN{number}USDT", _still_then_moving(still, WARM + STEPS + 3, seed=number))
+            for number in range(SYMBOLS)
+        ]
         history_end = max([await market.close_bars(HISTORY, announce=False) for market in markets])
         await world.subscribe(USERS)
         sets = pairs()
-        documents = {user: _document(*sets[user % len(sets)], quiet=quiet) for user in range(1, USERS + 1)}
+        documents = {user: _document(*sets[user % len(sets)]) for user in range(1, USERS + 1)}
+        symbols = [f"COIN{number}USDT" for number in range(SYMBOLS)]
         await world.start(documents, *symbols, since=from_ms(history_end + 1))
         async with world.process("worker") as pid:
-            for _ in range(WARM):
-                await _step(world, markets)
-            filled = await world.count_fills()
-            seconds = [await _step(world, markets) for _ in range(STEPS)]
-            filled = (await world.count_fills() - filled) // STEPS
-            memory_mb = _memory_mb(pid)
-            await count_writes(world.superuser)
-            await _step(world, markets)
-            statements = len(await writes(world.superuser))
-        bound = await _bound(world, markets[0], filled, session_cursors="true")
+            quiet = await _measure_steps(world, markets, pid)
+            return quiet + await _measure_steps(world, markets, pid)
+
+
+async def _measure_steps(world: Scene, markets: list[Market], pid: int) -> list[Figure]:
+    """Measure the next `STEPS` closes after `WARM` others; the statements are those of one more close."""
+    for _ in range(WARM):
+        await _step(world, markets)
+    filled = await world.count_fills()
+    seconds = [await _step(world, markets) for _ in range(STEPS)]
+    filled = (await world.count_fills() - filled) // STEPS
+    memory_mb = _memory_mb(pid)
+    await count_writes(world.superuser)
+    await _step(world, markets)
+    statements = len(await writes(world.superuser))
+    bound = await _bound(world, markets[0], filled, session_cursors="true")
     sessions = USERS * SYMBOLS
     whole = summarise([1 / each for each in seconds])
-    what = "none decides" if quiet else f"{filled:,} have fills"
+    what = f"{filled:,} have fills" if filled else "none decides"
     name = f"a close of {SYMBOLS} series: {sessions:,} sessions, {what}"
     bare = f"bare inserts of the same rows ({1000 / bound.per_s:.0f} ms)"
     took = f"{1000 / whole.per_s:.0f} ms, {statements} statements"
@@ -124,7 +134,13 @@ def _memory_mb(pid: int) -> float:
     return int(resident.split()[1]) / 1024
 
 
-def _document(fast: int, slow: int, *, quiet: bool) -> dict[str, object]:
+def _document(fast: int, slow: int) -> dict[str, object]:
     averages = {"fast": {"type": "EMA", "period": fast}, "slow": {"type": "EMA", "period": slow}}
-    config = {"interval": "15", "side": "BOTH", "indicators": averages}
-    return {**CROSS, "strategy_config": config, **({"entry_conditions": {"long": NEVER}} if quiet else {})}
+    return {**CROSS, "strategy_config": {"interval": "15", "side": "BOTH", "indicators": averages}}
+
+
+def _still_then_moving(still: int, moving: int, seed: int) -> list[Bar]:
+    """Bars of one price, on which no average crosses another, and then a random walk from there."""
+    price = Decimal(100)
+    bars = [Bar(START_MS + index * STEP_MS, price, price, price, price, Decimal(1)) for index in range(still)]
+    return bars + wavy_bars(moving, seed, START_MS + still * STEP_MS)

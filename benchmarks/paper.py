@@ -4,7 +4,7 @@ import asyncio
 import os
 import sys
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -21,10 +21,11 @@ from services.trading.settings import TradingSettings
 from shared.chassis.auth import Principal
 from shared.chassis.events.producer import Producer
 from shared.chassis.postgres import Database
+from shared.strategy.bars import Bar
 from stack.migrate import ROOT
 from tests.as_tenant import as_tenant
 from tests.integration.trading.market import BEFORE, Exchange, Market
-from tests.unit.trading.scenes import INTERVAL, wavy_bars
+from tests.unit.trading.scenes import INTERVAL
 
 WITHIN_S = 240.0
 POLL_INTERVAL_S = 0.005
@@ -47,10 +48,10 @@ class Scene:
     producer: Producer
     exchange: Exchange
 
-    async def market(self, symbol: str, bars: int, seed: int = 7) -> Market:
+    async def market(self, symbol: str, bars: Sequence[Bar]) -> Market:
         """Create a market whose first bar is open."""
         self.exchange.symbols.add(symbol)
-        market = Market(self.database, self.producer, symbol, wavy_bars(bars, seed))
+        market = Market(self.database, self.producer, symbol, bars)
         await market.begin()
         return market
 
