@@ -13,7 +13,7 @@ from benchmarks.servers import BenchmarkServers
 from shared.contracts.types import from_ms
 from shared.strategy.bars import Bar
 from tests.integration.trading.market import Market
-from tests.integration.trading.writes import count_writes, writes
+from tests.integration.trading.writes import count_writes, stop_counting, writes
 from tests.unit.trading.scenes import CROSS, START_MS, STEP_MS, wavy_bars
 
 FEW, MANY = 20, 1_000  # sessions that have a fill at every open
@@ -96,6 +96,7 @@ async def _measure_steps(world: Scene, markets: list[Market], pid: int) -> list[
     await count_writes(world.superuser)
     await _step(world, markets)
     statements = len(await writes(world.superuser))
+    await stop_counting(world.superuser)
     bound = await _bound(world, markets[0], filled, session_cursors="true")
     sessions = USERS * SYMBOLS
     whole = summarise([1 / each for each in seconds])

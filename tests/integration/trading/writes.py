@@ -49,3 +49,7 @@ async def writes(owner: asyncpg.Connection) -> list[Write]:
         Write(*row)
         for row in await owner.fetch("DELETE FROM public.counted RETURNING table_name, operation, changed")
     ]
+
+
+async def stop_counting(owner: asyncpg.Connection) -> None:
+    await owner.execute("DROP FUNCTION public.count_statement CASCADE; DROP TABLE public.counted")
