@@ -27,10 +27,8 @@ SHARED_TABLES = {
     "billing.subscription_plans",
     "auth.attempts",
     "auth.registrations",
-    *(
-        f"trading.{name}"
-        for name in ("instruments", "series", "candles", "feed_lease", "workers", "egress_budgets")
-    ),
+    *(f"trading.{name}" for name in ("instruments", "series", "candles", "feed_lease", "workers")),
+    "trading.egress_budgets",
     "trading.published_strategies",
 }
 PRIVILEGES = {"SELECT", "INSERT", "UPDATE", "DELETE"}

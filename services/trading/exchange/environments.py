@@ -1,9 +1,10 @@
 """The exchange's addresses: of each environment, and of live trading in each region."""
 
 from dataclasses import dataclass
-from typing import get_args
+from typing import Protocol, get_args
 
 from services.trading.exchange.account_facts import Environment
+from services.trading.exchange.venue import VenueUnavailable
 
 # Regions with a site of their own that offers linear contracts; all others use the global one. bybit.eu does not.
 LIVE_HOSTS = {
@@ -20,8 +21,18 @@ DEMO_HOSTS = ("api-demo.bybit.com", "stream-demo.bybit.com")
 TESTNET_HOSTS = ("api-testnet.bybit.com", "stream-testnet.bybit.com")
 
 
-class EnvironmentClosed(Exception):
+class EnvironmentClosed(VenueUnavailable):
     """The environment is not available on this platform, or not in the region. The text is for tenants."""
+
+
+class Site(Protocol):
+    """Where an account is."""
+
+    @property
+    def environment(self) -> Environment: ...
+
+    @property
+    def region(self) -> str: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,8 +52,9 @@ class Environments:
         self._sandbox_rest_url = sandbox_rest_url.rstrip("/")
         self._sandbox_ws_url = sandbox_ws_url
 
-    def endpoint(self, environment: Environment, region: str = "GLOBAL") -> Endpoint:
+    def endpoint(self, site: Site) -> Endpoint:
         """Raises EnvironmentClosed."""
+        environment, region = site.environment, site.region
         if environment not in get_args(Environment):
             raise EnvironmentClosed(f"{environment} is none of the exchange's environments.")
         if environment == "SANDBOX":

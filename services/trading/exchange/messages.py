@@ -22,6 +22,7 @@ from shared.strategy.bars import Side
 CATEGORY = "linear"
 SETTLE_COIN = "USDT"
 ONE_WAY = 0
+IN_USE = ("totalOrderIM", "totalPositionIM", "locked")
 LATEST_MS = 4_102_444_800_000  # 2100
 
 Row = Mapping[str, object]
@@ -124,8 +125,8 @@ def position_of(row: Row) -> VenuePosition:
 
 
 def wallet_of(row: Row) -> VenueWallet:
-    """Read the settle coin; a coin that is not listed has no balance. What is available is the account's in USD, and
-    in isolated margin, where the exchange does not state it, the balance without the margin in use."""
+    """Read the settle coin; a coin that is not listed has no balance. What is available is the account's in USD,
+    and in isolated margin, where the exchange does not state it, the balance without the margin in use."""
     if _text(row, "accountType") != "UNIFIED":
         raise ValueError("not a unified account")
     coins = [coin for coin in rows_of(row, "coin") if coin["coin"] == SETTLE_COIN]
@@ -133,9 +134,7 @@ def wallet_of(row: Row) -> VenueWallet:
         return VenueWallet(Decimal(0), Decimal(0), _amount_or_zero(row, "totalAvailableBalance"))
     (coin,) = coins
     balance = amount_of(coin, "walletBalance")
-    in_use = sum(
-        (_amount_or_zero(coin, name) for name in ("totalOrderIM", "totalPositionIM", "locked")), Decimal(0)
-    )
+    in_use = sum((_amount_or_zero(coin, name) for name in IN_USE), Decimal(0))
     available = amount_of(row, "totalAvailableBalance") if row["totalAvailableBalance"] else balance - in_use
     return VenueWallet(balance, amount_of(coin, "equity"), available)
 

@@ -1,7 +1,7 @@
 """What an answer of the exchange, or a fault instead of one, means for the command or question that was sent.
 
-A command is done, refused, not sent or unknown (`venue.py`). Only what the exchange documents as definite is taken as
-definite; everything else, such as a code that is not listed here, is unknown: ask, never repeat.
+A command is done, refused, not sent or unknown (`venue.py`). Only what the exchange documents as definite is taken
+as definite; everything else, such as a code that is not listed here, is unknown: ask, never repeat.
 """
 
 import re

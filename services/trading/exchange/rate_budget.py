@@ -1,8 +1,8 @@
 """The requests of one process that wait for their turn: by lane, fair between tenants, within every limit. Pure.
 
 A request needs room in its account's window (request_window.py) and credit for its address (address_budget.py).
-Waiting requests of a lane are admitted tenant by tenant, so one tenant's thousand requests delay another's first by at
-most one.
+Waiting requests of a lane are admitted tenant by tenant, so one tenant's thousand requests delay another's first by
+at most one.
 """
 
 from collections import Counter, deque
@@ -16,7 +16,7 @@ KEPT_WINDOWS = 20_000
 
 @dataclass(eq=False, frozen=True, slots=True)
 class Ticket:
-    """A request that waits or was admitted. `account` is the exchange's UID; `address` names a limit per address."""
+    """A request that waits or was admitted. `account`: the exchange's UID; `address`: a limit per address."""
 
     tenant: int
     account: str
@@ -37,16 +37,19 @@ class RateBudget:
 
     def __init__(self) -> None:
         self._waiting: dict[Lane, dict[int, deque[Ticket]]] = {lane: {} for lane in Lane}  # tenants in turn
+        self._waiting_at: Counter[str] = Counter()  # by address
         self._windows: dict[tuple[str, str], RequestWindow] = {}
         self._credit: dict[str, list[_Block]] = {}
 
     def queue(self, ticket: Ticket) -> None:
         self._waiting[ticket.lane].setdefault(ticket.tenant, deque()).append(ticket)
+        self._waiting_at[ticket.address] += 1
 
     def drop(self, ticket: Ticket) -> None:
         """Take back a ticket that still waits."""
         tenants = self._waiting[ticket.lane]
         tenants[ticket.tenant].remove(ticket)
+        self._waiting_at[ticket.address] -= 1
         if not tenants[ticket.tenant]:
             del tenants[ticket.tenant]
 
@@ -82,12 +85,9 @@ class RateBudget:
                 counts[ticket.lane] += 1
         return tuple(counts[lane] for lane in Lane)
 
-    def addresses(self) -> set[str]:
+    def addresses(self) -> list[str]:
         """Return the addresses for which requests wait."""
-        return {ticket.address for ticket in self._each_waiting()}
-
-    def has_waiting(self) -> bool:
-        return any(self._waiting.values())
+        return [address for address, waiting in self._waiting_at.items() if waiting]
 
     def next_change(self, now: float) -> float | None:
         """Return when a waiting request may be admitted because time passes; None if none waits for that."""

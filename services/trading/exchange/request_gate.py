@@ -22,7 +22,8 @@ SLOT_S = 0.25
 COUNTED_SLOTS = 24
 # How long a request waits for room. An entry gives up before its bar is stale.
 LONGEST_WAIT_S = {Lane.CLOSE: 20.0, Lane.STOP: 20.0, Lane.ENTRY: 5.0, Lane.POLL: 20.0}
-ASK_EVERY_S = 0.05
+ASK_EVERY_S = 0.01
+SHORTEST_PAUSE_S = 0.001
 ASK_WITHIN_S = 1.0
 RETRY_S = 0.5  # after the store failed
 # What a process may send to close and to protect while the store does not answer, from the part kept back.
@@ -55,6 +56,7 @@ class RequestGate:
         self._budget = RateBudget()
         self._admitted: dict[Ticket, asyncio.Future[None]] = {}
         self._loop = asyncio.get_running_loop()
+        self._looks = False
         self._timer: asyncio.TimerHandle | None = None
         self._asking: dict[str, asyncio.Task[None]] = {}
         self._ask_at: dict[str, float] = {}
@@ -68,7 +70,7 @@ class RequestGate:
         admitted = self._loop.create_future()
         self._admitted[ticket] = admitted
         self._budget.queue(ticket)
-        self._look()
+        self._look_soon()
         try:
             async with asyncio.timeout_at(deadline):
                 await asyncio.shield(admitted)
@@ -89,7 +91,7 @@ class RequestGate:
     def end(self, ticket: Ticket, headers: Mapping[str, str] | None = None) -> None:
         """The request of an admitted ticket has ended, whatever came of it."""
         self._budget.end(ticket, self._loop.time(), headers)
-        self._look()
+        self._look_soon()
 
     def block_account(self, ticket: Ticket, for_s: float) -> None:
         """The exchange refused the request because of the account's limit."""
@@ -108,8 +110,15 @@ class RequestGate:
             task.cancel()
         await asyncio.gather(*self._asking.values(), return_exceptions=True)
 
+    def _look_soon(self) -> None:
+        """Look once for everything that happens in this turn of the loop."""
+        if not self._looks:
+            self._looks = True
+            self._loop.call_soon(self._look)
+
     def _look(self) -> None:
         """Admit what may be sent, ask for credit for the rest, and set the timer for the next change."""
+        self._looks = False
         now = self._loop.time()
         for ticket in self._budget.admit(now):
             if not self._admitted[ticket].done():
@@ -117,21 +126,20 @@ class RequestGate:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        if not self._budget.has_waiting():
-            return
-        times = [self._budget.next_change(now), *(self._ask(address, now) for address in self._budget.addresses())]
+        times = [self._ask(address, now) for address in self._budget.addresses()]
         if known := [time for time in times if time is not None]:
-            self._timer = self._loop.call_at(max(min(known), now + 0.001), self._look)
+            self._timer = self._loop.call_at(max(min(known), now + SHORTEST_PAUSE_S), self._look)
 
     def _ask(self, address: str, now: float) -> float | None:
         """Ask the store for credit if requests wait for it. Returns when to look again, if not after its answer."""
-        wanted = self._budget.wanted(address, now)
-        if address in self._asking or not any(wanted):
+        if address in self._asking:
             return None
         if now < self._ask_at.get(address, 0):
             return self._ask_at[address]
-        task = self._loop.create_task(self._take(address, wanted))
-        self._asking[address] = task
+        wanted = self._budget.wanted(address, now)
+        if not any(wanted):
+            return self._budget.next_change(now)
+        self._asking[address] = self._loop.create_task(self._take(address, wanted))
         return None
 
     async def _take(self, address: str, wanted: tuple[int, ...]) -> None:

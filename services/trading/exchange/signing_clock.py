@@ -13,8 +13,8 @@ def local_ms() -> int:
 class SigningClock:
     """This machine's clock plus an offset, shared by all accounts of an endpoint.
 
-    The offset is learned when a timestamp is refused, because the refusal names the clock that judged it; the time of
-    `/v5/market/time` may be another one (a replay's). Used by several threads: a read or a write is one operation.
+    The offset is learned when a timestamp is refused, because the refusal names the clock that judged it; the time
+    of `/v5/market/time` may be another one (a replay's). Used by several threads: a read or a write is one step.
     """
 
     def __init__(self, local: Callable[[], int] = local_ms) -> None:

@@ -30,7 +30,7 @@ class _Slots:
 
 
 class TenantThreads:
-    """`patient` calls, which may wait, get only half of a tenant's threads, so that they never take the last one."""
+    """`patient` calls, which may wait, get only half of a tenant's threads, so that they never hold all."""
 
     def __init__(self, threads: int, per_tenant: int) -> None:
         self._executor = ThreadPoolExecutor(threads, thread_name_prefix="exchange")
@@ -51,8 +51,8 @@ class TenantThreads:
     ) -> T:
         """Run a call. Raises NotStarted, StillRunning and what the call raises.
 
-        If the caller is cancelled while the call runs, the call continues too. `on_end` is called once, on the loop,
-        when the call has ended, or with None if it will never run.
+        If the caller is cancelled while the call runs, the call continues too. `on_end` is called once, on the
+        loop, when the call has ended, or with None if it will never run.
         """
         slots = self._tenants.setdefault(tenant, self._new_slots())
         held = [slots.patient, slots.all] if patient else [slots.all]

@@ -15,7 +15,9 @@ async def lock_budget(connection: Connection, address: str) -> tuple[AddressStat
     row = await connection.fetchrow(_SELECT, address)
     if row is None:
         await connection.execute(
-            "INSERT INTO egress_budgets (address, granted, newest_slot) VALUES ($1, '{}', 0) ON CONFLICT DO NOTHING",
+            """
+            INSERT INTO egress_budgets (address, granted, newest_slot) VALUES ($1, '{}', 0) ON CONFLICT DO NOTHING
+            """,
             address,
         )
         row = await connection.fetchrow(_SELECT, address)
@@ -25,7 +27,8 @@ async def lock_budget(connection: Connection, address: str) -> tuple[AddressStat
 async def update_budget(connection: Connection, address: str, state: AddressState) -> None:
     await connection.execute(
         """
-        UPDATE egress_budgets SET granted = $2, newest_slot = $3, blocked_until = to_timestamp($4) WHERE address = $1
+        UPDATE egress_budgets SET granted = $2, newest_slot = $3, blocked_until = to_timestamp($4)
+        WHERE address = $1
         """,
         address,
         state.granted,
