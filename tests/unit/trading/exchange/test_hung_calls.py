@@ -1,4 +1,4 @@
-"""Calls that hang at the exchange: other tenants are not delayed, and a cancelled command is never repeated or lost."""
+"""Calls that hang at the exchange: they delay no other tenant, and a cancelled command is not repeated or lost."""
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
