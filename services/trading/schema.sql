@@ -489,6 +489,14 @@ CREATE TABLE trading.decisions (
 
 ALTER TABLE ONLY trading.decisions FORCE ROW LEVEL SECURITY;
 
+CREATE TABLE trading.egress_budgets (
+    address text NOT NULL,
+    granted integer[] NOT NULL,
+    newest_slot bigint NOT NULL,
+    blocked_until timestamp with time zone
+)
+WITH (fillfactor='10');
+
 CREATE TABLE trading.entitlements (
     user_id bigint NOT NULL,
     public_id uuid NOT NULL,
@@ -1033,6 +1041,9 @@ ALTER TABLE ONLY trading.decisions
 ALTER TABLE ONLY trading.decisions
     ADD CONSTRAINT decisions_user_id_session_id_time_kind_key UNIQUE (user_id, session_id, "time", kind);
 
+ALTER TABLE ONLY trading.egress_budgets
+    ADD CONSTRAINT egress_budgets_pkey PRIMARY KEY (address);
+
 ALTER TABLE ONLY trading.entitlements
     ADD CONSTRAINT entitlements_pkey PRIMARY KEY (user_id);
 
@@ -1482,6 +1493,8 @@ GRANT UPDATE(outcome) ON TABLE trading.decisions TO trading_worker;
 
 GRANT UPDATE(until) ON TABLE trading.decisions TO trading_app;
 GRANT UPDATE(until) ON TABLE trading.decisions TO trading_worker;
+
+GRANT SELECT,INSERT,UPDATE ON TABLE trading.egress_budgets TO trading_queue;
 
 GRANT SELECT,UPDATE ON TABLE trading.entitlements TO trading_app;
 GRANT SELECT,INSERT,UPDATE ON TABLE trading.entitlements TO trading_worker;

@@ -17,6 +17,10 @@ class TradingSettings(ServiceSettings):
     bybit_rest_url: str = ""  # empty: the exchange itself
     bybit_ws_url: str = ""
 
+    # The address from which this process connects to the exchange: processes with the same name share its limits.
+    exchange_egress: str = Field(default="default", min_length=1)
+    exchange_requests: int = Field(default=540, ge=10)  # from it in five seconds; the exchange's limit is 600
+
     instruments_every_s: float = Field(default=3600, gt=0)  # how often the feed refreshes its contracts
 
     backtest_processes: int = Field(default=1, ge=1, le=64)  # at once, per backtest worker

@@ -28,6 +28,7 @@ SHARED_TABLES = {
     "auth.attempts",
     "auth.registrations",
     *(f"trading.{name}" for name in ("instruments", "series", "candles", "feed_lease", "workers")),
+    "trading.egress_budgets",
     "trading.published_strategies",
 }
 PRIVILEGES = {"SELECT", "INSERT", "UPDATE", "DELETE"}
