@@ -9,7 +9,7 @@ import aiohttp
 import pytest
 from aiohttp.test_utils import BaseTestServer, TestServer
 
-from sandbox.bybit.messages import Instrument
+from sandbox.bybit.instruments import Instrument
 from sandbox.bybit.replay import Candle, Market
 from sandbox.bybit.server import make_app
 from services.trading.bybit_api import MarketApi, UnknownSymbol
