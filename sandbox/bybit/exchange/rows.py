@@ -1,6 +1,7 @@
-"""Snapshots of what changed, with every value that Bybit's messages have. Frozen: they may be delivered at any time.
+"""Snapshots of what changed, with every value that Bybit's messages have.
 
-Amounts are decimals; None is the empty string of Bybit's messages. Times are milliseconds. `side` is Buy or Sell.
+They are frozen, so that they may be delivered at any time. Amounts are decimals; None is the empty string of
+Bybit's messages. Times are milliseconds. `side` is Buy or Sell.
 """
 
 from dataclasses import dataclass
