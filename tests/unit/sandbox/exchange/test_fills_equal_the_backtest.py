@@ -85,10 +85,9 @@ class Runner:
             try:
                 self.exchange.set_trading_stop(UID, body | {"stopLoss": format(active[0], "f")}, 0)
             except Refusal as refusal:
-                if refusal.code == 10001:
+                if refusal.code != 34040:  # it is not unchanged but passed
                     self.close()
                     return
-                assert refusal.code == 34040
         if at_fill:
             self.place_targets()
 
