@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from decimal import Decimal
 
+from sandbox.bybit.account_messages import text
 from sandbox.bybit.clock import Clock
 from sandbox.bybit.delivery import Delays, Lane
 from sandbox.bybit.exchange.exchange import AccountState, Exchange
@@ -89,6 +90,5 @@ class Accounts:
 
 def _fields(change: Change) -> dict[str, object]:
     return {
-        name: format(value, "f") if isinstance(value, Decimal) else value
-        for name, value in asdict(change.row).items()
+        name: text(value) if isinstance(value, Decimal) else value for name, value in asdict(change.row).items()
     }

@@ -15,9 +15,9 @@ KEPT_ENTRIES = 200_000  # in memory; the file has all
 class Ledger:
     """Entries have a `seq`, a `kind` ("request", "order", "execution", "fault", "control") and fields by kind."""
 
-    def __init__(self, file: Path | None = None) -> None:
+    def __init__(self, file: Path | None = None, kept: int = KEPT_ENTRIES) -> None:
         """Raises OSError if the file cannot be written."""
-        self._entries: deque[Json] = deque(maxlen=KEPT_ENTRIES)
+        self._entries: deque[Json] = deque(maxlen=kept)
         self._seq = 0
         self._file: TextIO | None = file.open("a", encoding="utf-8") if file else None
 

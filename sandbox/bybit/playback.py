@@ -23,6 +23,7 @@ class Playback:
         self._market = market
         self._exchange = exchange
         self._is_paced = is_paced
+        self.stand()
 
     def play(self, pushes: list[Push]) -> None:
         """`pushes`: of one step. Bars of longer intervals are left out: they have the same trades."""
@@ -41,9 +42,14 @@ class Playback:
             self.stand()
 
     def stand(self) -> None:
-        """Let the engine have the current prices, after a jump or at the end, when no open will come."""
+        """Give the engine the current prices: before the first bar, after a jump, and when no open will come."""
+        is_closed = not self._is_paced and (self._market.stands_at_close or self._market.steps_done == 0)
         for symbol, series in self._market.series.items():
-            self._exchange.at_price(symbol, Decimal(series.last_price()), self._market.clock_ms)
+            price, now_ms = Decimal(series.last_price()), self._market.clock_ms
+            if is_closed:
+                self._exchange.at_close(symbol, Prices(price, price, price, price), now_ms)
+            else:
+                self._exchange.at_price(symbol, price, now_ms)
 
 
 def _prices(candle: Candle) -> Prices:
