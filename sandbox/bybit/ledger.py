@@ -13,7 +13,7 @@ KEPT_ENTRIES = 200_000  # in memory; the file has all
 
 
 class Ledger:
-    """Entries have a `seq`, a `kind` ("request", "order", "execution", "fault", "control") and fields by kind."""
+    """Entries have a `seq`, a `kind` ("request", "order", "execution", "fault") and fields by kind."""
 
     def __init__(self, file: Path | None = None, kept: int = KEPT_ENTRIES) -> None:
         """Raises OSError if the file cannot be written."""

@@ -48,6 +48,22 @@ class PrivateStream(SocketServer):
         self._authentication = authentication
         self._muted: set[str | None] = set()
         self._disturbances: list[Disturbance] = []
+        self._of_account: dict[str, list[Connection]] = {}
+
+    def connections(self, uid: str | None = None) -> list[Connection]:
+        """Return those of an account, without a search through thousands, or all."""
+        if uid is None:
+            return super().connections()
+        self._of_account[uid] = [each for each in self._of_account.get(uid, ()) if each.is_open]
+        return self._of_account[uid]
+
+    def subscriptions(self) -> dict[str, list[str]]:
+        """Return the topics of each account that is connected."""
+        found: dict[str, set[str]] = {}
+        for connection in self._connections:
+            if connection.key is not None:
+                found.setdefault(connection.key.uid, set()).update(connection.topics)
+        return {uid: sorted(topics) for uid, topics in found.items()}
 
     def mute(self, uid: str | None) -> None:
         """Push nothing to an account, or to any; the connections stay open."""
@@ -97,11 +113,15 @@ class PrivateStream(SocketServer):
         if operation != "auth":
             await super()._operate(connection, operation, request_id, request)
             return
+        if connection.key is not None:
+            self._acknowledge(connection, operation, request_id, "Repeat auth")
+            return
         try:
             connection.key = self._authentication.check_login(request.get("args"), connection.address)
         except Refusal as refusal:
             self._acknowledge(connection, operation, request_id, refusal.message)
         else:
+            self._of_account.setdefault(connection.key.uid, []).append(connection)
             self._acknowledge(connection, operation, request_id)
 
     def _acknowledge(self, connection: Connection, operation: str, request_id: str, fault: str = "") -> None:

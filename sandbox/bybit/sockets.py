@@ -27,6 +27,7 @@ class Connection:
         self.address = request.remote or ""
         self.topics: set[str] = set()
         self.key: ApiKey | None = None
+        self.is_open = True
         self.is_half_open = False  # an injected fault: nothing is read or written, and nothing closes it
         self._request = request
         self._waiting: asyncio.Queue[str] = asyncio.Queue(MAX_WAITING)
@@ -64,7 +65,7 @@ class SocketServer(ABC):
 
     def connections(self, uid: str | None = None) -> list[Connection]:
         """Return those of an account, or all."""
-        return [each for each in self._connections if uid is None or (each.key is not None and each.key.uid == uid)]
+        return [each for each in self._connections if uid is None or (each.key and each.key.uid == uid)]
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         if self.refuses:
@@ -82,6 +83,7 @@ class SocketServer(ABC):
                     await self._take(connection, message)
         finally:
             writer.cancel()
+            connection.is_open = False
             self._connections.remove(connection)
         return socket
 

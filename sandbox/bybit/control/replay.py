@@ -92,10 +92,7 @@ class ReplayControl:
             "done": market.done,
             "stands_at_close": market.stands_at_close,
             "subscriptions": self._public.topics(),
-            "private_subscriptions": {
-                uid: sorted({topic for each in self._private.connections(uid) for topic in each.topics})
-                for uid in self._accounts.uids()
-            },
+            "private_subscriptions": self._private.subscriptions(),
             "symbols": {
                 symbol: {
                     "interval": series.interval,

@@ -124,6 +124,6 @@ async def _subscribed(sandbox: SandboxClient, account: SandboxAccount, count: in
         while True:
             topics = (await sandbox.state())["private_subscriptions"]
             assert isinstance(topics, dict)
-            if len(topics[account.uid]) == count:
+            if len(topics.get(account.uid, ())) == count:
                 return
             await asyncio.sleep(0.02)

@@ -23,8 +23,8 @@ pytestmark = pytest.mark.beside_checkout
 Emitted = dict[str, Any]  # Any: JSON
 Socket = aiohttp.ClientWebSocketResponse
 
-LINEAR = {"category": "linear"}
-BTC = {**LINEAR, "symbol": "BTCUSDT"}
+LINEAR: dict[str, object] = {"category": "linear"}
+BTC: dict[str, object] = {**LINEAR, "symbol": "BTCUSDT"}
 QUESTIONS: dict[str, tuple[str, dict[str, object]]] = {
     "account__account-info__0": ("/v5/account/info", {}),
     "account__fee-rate__0": ("/v5/account/fee-rate", BTC),
