@@ -1,4 +1,4 @@
-"""When a change of the exchange becomes visible: in REST after one delay, on the private streams after another."""
+"""The delays after which a change becomes visible: one in REST, another on the private streams."""
 
 import asyncio
 from collections import deque

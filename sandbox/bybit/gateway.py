@@ -1,4 +1,4 @@
-"""What every REST request passes: address limit, faults, authentication, rate limit, handler, ledger."""
+"""The way of every REST request: address limit, faults, authentication, rate limit, handler, ledger."""
 
 import asyncio
 import json
@@ -105,11 +105,11 @@ class Gateway:
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         if self._limits.is_banned(request.remote or "", self._clock.wall_ms):
-            self._record(request, told="403")
+            self._record(request, answer="status 403")
             return web.Response(status=403, text=FORBIDDEN, content_type="text/html")
         text = (await request.read()).decode(errors="replace")
         if request.method == "GET" and text:
-            self._record(request, told="403")
+            self._record(request, answer="status 403")
             return web.Response(status=403, text=FORBIDDEN, content_type="text/html")
         payload = request.raw_path.partition("?")[2] if request.method == "GET" else text
         key = self._keys.find(request.headers.get("X-BAPI-API-KEY", ""))
@@ -125,7 +125,7 @@ class Gateway:
             await self._sleep(self._accounts.delays_of(current.key.uid).answer_ms)
         if fault is not None and fault.when == "after":
             return await self._inject(current, fault, message)
-        self._record_call(current, message, "answered")
+        self._record_call(current, message, "sent")
         return self._respond(current, message)
 
     def _carry_out(self, current: _Request) -> Json:
@@ -182,16 +182,18 @@ class Gateway:
                 refused = envelope({}, self._clock.market_ms, fault.code, fault.words)
                 self._record_call(current, message, f"retCode {fault.code}")
                 return self._respond(current, refused)
-        told = message or self._carry_out(current)
+        message = message or self._carry_out(current)
         if fault.action == "empty_list":
-            self._record_call(current, told, "empty list")
-            return self._respond(current, {**told, "result": {**_result(told), "list": [], "nextPageCursor": ""}})
+            self._record_call(current, message, "empty list")
+            return self._respond(
+                current, {**message, "result": {**_result(message), "list": [], "nextPageCursor": ""}}
+            )
         if fault.action == "delay":
-            self._record_call(current, told, "answered late")
+            self._record_call(current, message, "late")
             await self._sleep(fault.ms)
-            return self._respond(current, told)
-        self._record_call(current, told, "truncated")
-        return web.Response(text=json.dumps(told)[: fault.length], content_type="application/json")
+            return self._respond(current, message)
+        self._record_call(current, message, "truncated")
+        return web.Response(text=json.dumps(message)[: fault.length], content_type="application/json")
 
     def _respond(self, current: _Request, message: Json) -> web.Response:
         headers = {"Timenow": str(self._clock.wall_ms), "Traceid": uuid4().hex}
@@ -212,8 +214,8 @@ class Gateway:
             except TimeoutError:
                 return
 
-    def _record_call(self, current: _Request, message: Json | None, told: str) -> None:
-        """`message`: the outcome; None: the request was not carried out."""
+    def _record_call(self, current: _Request, message: Json | None, answer: str) -> None:
+        """`message`: the outcome; None: not carried out. `answer`: what the client gets."""
         outcome = message["retCode"] if message else None
         result = _result(message) if message else {}
         known = {name: result[name] for name in ("orderId", "orderLinkId") if name in result}
@@ -223,7 +225,7 @@ class Gateway:
             key_number=current.key.number if current.key else 0,
             body=current.body,
             outcome=outcome,
-            told=told,
+            answer=answer,
             fault=current.fault.number if current.fault else None,
             **known,
         )

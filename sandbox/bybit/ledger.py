@@ -1,4 +1,4 @@
-"""The append-only record of every request, with what the exchange did and what the client was told, and of every
+"""The append-only record of every request, with its outcome and the answer that the client got, and of every
 change of an order and every execution. Secrets, keys and signatures are not part of it."""
 
 import json

@@ -1,4 +1,4 @@
-"""Who sent a request: the key, its expiry and address, the timestamp rule, the signature over the raw payload."""
+"""Authentication: the key, its expiry and address, the timestamp rule, the signature over the raw payload."""
 
 import hmac
 from collections.abc import Mapping

@@ -52,7 +52,7 @@ class Connection:
 
 
 class SocketServer(ABC):
-    """The connections of one stream. `admits` tells whether an address may connect."""
+    """The connections of one stream. `admits`: whether an address may connect."""
 
     def __init__(self, admits: Callable[[str], bool]) -> None:
         self._admits = admits

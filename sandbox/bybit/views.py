@@ -1,4 +1,4 @@
-"""What REST shows of an account: the engine's changes, folded as they become visible."""
+"""The accounts as REST shows them: the engine's changes, applied when they become visible."""
 
 from collections import deque
 from collections.abc import Iterable, Iterator

@@ -53,7 +53,7 @@ class PositionRoutes:
         symbol = query.get("symbol")
         positions = self._accounts.positions(call.uid)
         if symbol:
-            rows = [positions.get(symbol) or self._flat(call.uid, symbol)]
+            rows = [positions.get(symbol) or self._flat(call.uid, symbol, call.now_ms)]
         elif query.get("settleCoin") or query.get("baseCoin"):
             coin = query.get("baseCoin", "")
             rows = [each for each in positions.values() if each.size and each.symbol.startswith(coin)]
@@ -67,7 +67,7 @@ class PositionRoutes:
             "category": "linear",
         }
 
-    def _flat(self, uid: str, symbol: str) -> PositionRow:
+    def _flat(self, uid: str, symbol: str, now_ms: int) -> PositionRow:
         """Raises Refusal."""
         state = self._accounts.state(uid)
         if symbol not in state.leverages:
@@ -98,8 +98,8 @@ class PositionRoutes:
             trade_mode=int(isolated),
             position_status="Normal",
             risk_limit_value=NOTHING,
-            created_ms=0,
-            updated_ms=0,
+            created_ms=now_ms,
+            updated_ms=now_ms,
             seq=-1,
         )
 

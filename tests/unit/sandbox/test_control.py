@@ -51,7 +51,7 @@ async def test_limit_prices_beyond_the_band_are_refused_once_set_so(
 ) -> None:
     high = {"orderType": "Limit", "price": "150"}
     assert (await buy(sandbox, account, **high))["retCode"] == 0
-    await sandbox.post(account, "/v5/account/set-limit-px-action", category="linear", modifyEnable=True)
+    await sandbox.post(account, "/v5/account/set-limit-px-action", category="linear", modifyEnable=False)
     assert (await result(sandbox, account, "/v5/account/user-setting-config"))["lpaPerp"] is True
     assert (await buy(sandbox, account, **high))["retCode"] in (110003, 110120)
 

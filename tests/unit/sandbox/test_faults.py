@@ -65,7 +65,7 @@ async def test_a_lost_answer_leaves_the_order(sandbox: SandboxClient, account: S
         await buy(sandbox, account, "lost")
     assert [order["orderStatus"] for order in await orders(sandbox, account, "history")] == ["Filled"]
     (entry,) = await sandbox.ledger(route=CREATE)
-    assert (entry["outcome"], entry["told"], entry["orderLinkId"]) == (0, "cut", "lost")
+    assert (entry["outcome"], entry["answer"], entry["orderLinkId"]) == (0, "cut", "lost")
 
 
 async def test_a_connection_cut_before_leaves_nothing(sandbox: SandboxClient, account: SandboxAccount) -> None:
@@ -74,7 +74,7 @@ async def test_a_connection_cut_before_leaves_nothing(sandbox: SandboxClient, ac
         await buy(sandbox, account, "lost")
     assert await orders(sandbox, account, "history") == []
     (entry,) = await sandbox.ledger(route=CREATE)
-    assert (entry["outcome"], entry["told"]) == (None, "cut")
+    assert (entry["outcome"], entry["answer"]) == (None, "cut")
     assert (await buy(sandbox, account, "lost"))["retCode"] == 0
 
 

@@ -14,7 +14,7 @@ async def test_a_request_is_recorded_with_its_outcome(sandbox: SandboxClient, ac
     await rest_order(sandbox, account, "mine")
     await rest_order(sandbox, account, "mine")
     accepted, refused = await sandbox.ledger(route="/v5/order/create")
-    assert (accepted["uid"], accepted["outcome"], accepted["told"]) == (account.uid, 0, "answered")
+    assert (accepted["uid"], accepted["outcome"], accepted["answer"]) == (account.uid, 0, "sent")
     assert refused["outcome"] == 110072
     assert accepted["body"] == {
         "category": "linear", "symbol": "BTCUSDT", "side": "Buy", "orderType": "Limit", "qty": "1",

@@ -42,7 +42,7 @@ async def test_an_order_is_pushed_with_all_that_it_changes(sandbox: SandboxClien
     assert len(seen(messages, "wallet", "totalEquity")) >= 1
 
 
-async def test_another_account_hears_nothing(sandbox: SandboxClient, account: SandboxAccount) -> None:
+async def test_another_account_gets_nothing(sandbox: SandboxClient, account: SandboxAccount) -> None:
     other = await sandbox.open_account()
     async with sandbox.private_stream(other) as socket:
         await buy(sandbox, account)
@@ -104,10 +104,10 @@ async def test_a_revoked_key_loses_its_connections(sandbox: SandboxClient, accou
 async def test_a_muted_stream_stays_open(sandbox: SandboxClient, account: SandboxAccount) -> None:
     async with sandbox.private_stream(account, ["order"]) as socket:
         await sandbox.stream_fault("mute", stream="private", account=account.uid)
-        await rest_order(sandbox, account, "unheard")
+        await rest_order(sandbox, account, "unpushed")
         await sandbox.stream_fault("speak", stream="private", account=account.uid)
-        await rest_order(sandbox, account, "heard")
-        assert seen(await pushed(socket), "order", "orderLinkId") == ["heard"]
+        await rest_order(sandbox, account, "pushed")
+        assert seen(await pushed(socket), "order", "orderLinkId") == ["pushed"]
 
 
 @pytest.mark.parametrize("fault", ["drop", "cut"])
@@ -124,7 +124,7 @@ async def test_a_half_open_stream_answers_no_ping(sandbox: SandboxClient, accoun
     async with sandbox.private_stream(account) as socket:
         await sandbox.stream_fault("half_open", stream="private")
         await socket.send_json({"op": "ping"})
-        await rest_order(sandbox, account, "unheard")
+        await rest_order(sandbox, account, "unpushed")
         assert await pushed(socket) == []
         assert not socket.closed
 
