@@ -52,6 +52,12 @@ class SandboxClient:
     async def state(self) -> Json:
         return _object(await self.control("GET", "state"))
 
+    async def private_topics(self, account: SandboxAccount) -> list[str]:
+        """Return the topics that the account has subscribed to, over all its connections."""
+        topics = _object((await self.state())["private_subscriptions"]).get(account.uid, [])
+        assert isinstance(topics, list), "the sandbox lists topics"
+        return topics
+
     async def open_account(self, **facts: object) -> SandboxAccount:
         """`facts`: as `POST /control/accounts` takes them, such as `balance="100"`, `key={"read_only": True}`."""
         opened = _object(await self.control("POST", "accounts", facts))

@@ -10,6 +10,7 @@ from sandbox.bybit.gateway import Call, Endpoint, Routes
 from sandbox.bybit.keys import query_api
 from sandbox.bybit.messages import Json
 from sandbox.bybit.paging import page, window
+from sandbox.bybit.routes.categories import of_linear
 from sandbox.bybit.routes.market import MarketRoutes
 from sandbox.bybit.views import numbered
 
@@ -31,9 +32,11 @@ class AccountRoutes:
             ("GET", "/v5/account/info"): Endpoint(self._info),
             ("GET", "/v5/account/user-setting-config"): Endpoint(self._settings),
             ("POST", "/v5/account/set-limit-px-action"): Endpoint(self._set_limit_price_action),
-            ("GET", "/v5/account/fee-rate"): Endpoint(self._fee_rate),
-            ("GET", "/v5/account/instruments-info"): Endpoint(self._market.instruments_info),
-            ("GET", "/v5/account/transaction-log"): Endpoint(self._transaction_log),
+            ("GET", "/v5/account/fee-rate"): Endpoint(of_linear(self._fee_rate, is_required=False)),
+            ("GET", "/v5/account/instruments-info"): Endpoint(
+                of_linear(self._market.instruments_info, is_required=False)
+            ),
+            ("GET", "/v5/account/transaction-log"): Endpoint(of_linear(self._transaction_log, is_required=False)),
             ("GET", "/v5/user/query-api"): Endpoint(self._query_api),
             ("GET", "/v5/asset/coin/query-info"): Endpoint(self._coins),
         }
@@ -77,8 +80,6 @@ class AccountRoutes:
         return {}
 
     def _fee_rate(self, call: Call) -> Json:
-        if call.query.get("category", "linear") != "linear":
-            raise Refusal(10001, "params error: category invalid")
         state = self._accounts.state(call.uid)
         symbols = [each for each in state.leverages if call.query.get("symbol", each) == each]
         fees = {"takerFeeRate": text(state.terms.taker_fee), "makerFeeRate": text(state.terms.maker_fee)}
@@ -94,7 +95,6 @@ class AccountRoutes:
             if first <= each.row.at_ms <= last
             and (query.get("type") or each.row.type) == each.row.type
             and (query.get("currency") or each.row.currency) == each.row.currency
-            and query.get("category", "linear") == "linear"
         )
         shown, cursor = page(found, query, DEFAULT_LOG, MAX_LOG)
         return {"nextPageCursor": cursor, "list": [account_messages.transaction(row) for row in shown]}

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from sandbox.bybit.account_messages import text
 from sandbox.bybit.exchange.exchange import Exchange
 from sandbox.bybit.exchange.refusals import Refusal
-from sandbox.bybit.gateway import Call, Endpoint, Routes
+from sandbox.bybit.gateway import Call, Endpoint, Handler, Routes
 from sandbox.bybit.instruments import Instrument, instrument_info
 from sandbox.bybit.messages import (
     Json,
@@ -17,6 +17,7 @@ from sandbox.bybit.messages import (
 )
 from sandbox.bybit.paging import Query, integer, limit
 from sandbox.bybit.replay import INTERVAL_MS, Market, Series
+from sandbox.bybit.routes.categories import of_linear
 
 PARAMS_ERROR = 10001
 MAX_LIMIT = 1_000
@@ -24,7 +25,6 @@ DEFAULT_KLINES = 200
 DEFAULT_INSTRUMENTS = 500
 DEFAULT_DEPTH, MAX_DEPTH = 25, 500
 DEFAULT_TRADES = 500
-OTHER_CATEGORIES = ("spot", "inverse", "option")
 
 
 class MarketRoutes:
@@ -36,11 +36,11 @@ class MarketRoutes:
         self._exchange = exchange
 
     def routes(self) -> Routes:
-        handlers = {
+        handlers: dict[str, Handler] = {
             "time": lambda _: server_time(self._market.clock_ms),
             "kline": self._kline,
-            "tickers": self._tickers,
-            "instruments-info": self.instruments_info,
+            "tickers": of_linear(self._tickers, is_required=False),
+            "instruments-info": of_linear(self.instruments_info, is_required=False),
             "orderbook": self._orderbook,
             "recent-trade": self._recent_trade,
             "price-limit": self._price_limit,
@@ -51,11 +51,7 @@ class MarketRoutes:
 
     def instruments_info(self, call: Call) -> Json:
         query = call.query
-        category = query.get("category", "linear")
         size = limit(query, DEFAULT_INSTRUMENTS, MAX_LIMIT)
-        if category in OTHER_CATEGORIES:
-            return {"category": category, "list": [], "nextPageCursor": ""}
-        _check_category(query)
         symbols = sorted(self._market.series)
         for name, given in (("symbol", query.get("symbol")), ("status", query.get("status"))):
             if given:
@@ -86,10 +82,6 @@ class MarketRoutes:
         return {"symbol": symbol, "category": "linear", "list": newest_first(chosen)}
 
     def _tickers(self, call: Call) -> Json:
-        category = call.query.get("category", "linear")
-        if category in OTHER_CATEGORIES:
-            return {"category": category, "list": []}
-        _check_category(call.query)
         chosen = [self._series(call.query)] if "symbol" in call.query else list(self._market.series.values())
         return {"category": "linear", "list": [ticker(series) for series in chosen]}
 

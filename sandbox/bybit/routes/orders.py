@@ -11,6 +11,7 @@ from sandbox.bybit.exchange.rows import OrderRow
 from sandbox.bybit.gateway import Answer, Call, Endpoint, Routes
 from sandbox.bybit.messages import Json
 from sandbox.bybit.paging import Query, page, window
+from sandbox.bybit.routes.categories import of_linear
 from sandbox.bybit.views import Numbered
 
 ORDER = ("ContractTrade", "Order")
@@ -43,9 +44,9 @@ class OrderRoutes:
                 _batch(carry, with_time=name == "create"), permission=ORDER, cost=count_orders
             )
         routes["POST", "/v5/order/cancel-all"] = Endpoint(self._cancel_all, permission=ORDER)
-        routes["GET", "/v5/order/realtime"] = Endpoint(self._realtime, permission=ORDER)
-        routes["GET", "/v5/order/history"] = Endpoint(self._history, permission=ORDER)
-        routes["GET", "/v5/execution/list"] = Endpoint(self._executions, permission=ORDER)
+        routes["GET", "/v5/order/realtime"] = Endpoint(of_linear(self._realtime), permission=ORDER)
+        routes["GET", "/v5/order/history"] = Endpoint(of_linear(self._history), permission=ORDER)
+        routes["GET", "/v5/execution/list"] = Endpoint(of_linear(self._executions), permission=ORDER)
         return routes
 
     def _create(self, call: Call, body: Json) -> OrderRow:
@@ -65,7 +66,6 @@ class OrderRoutes:
     def _realtime(self, call: Call) -> Json:
         """Open orders; with `openOnly` 1 closed ones of late; by id both."""
         query = call.query
-        _check(query)
         if not any(query.get(name) for name in ("symbol", "baseCoin", "settleCoin", "orderId", "orderLinkId")):
             raise Refusal(10001, "params error: symbol or settleCoin or baseCoin is required")
         view, before = self._accounts.view(call.uid), self._accounts.lookup_before_ms(call.uid)
@@ -81,7 +81,6 @@ class OrderRoutes:
     def _history(self, call: Call) -> Json:
         """Closed orders of seven days."""
         query = call.query
-        _check(query)
         first, last = window(query, call.now_ms)
         view, before = self._accounts.view(call.uid), self._accounts.lookup_before_ms(call.uid)
         status = query.get("orderStatus")
@@ -94,7 +93,6 @@ class OrderRoutes:
 
     def _executions(self, call: Call) -> Json:
         query = call.query
-        _check(query)
         first, last = window(query, call.now_ms)
         kind, coin = query.get("execType"), query.get("baseCoin")
         rows = (
@@ -170,11 +168,3 @@ def _filter(query: Query) -> Callable[[Numbered[OrderRow]], bool]:
         )
 
     return matches
-
-
-def _check(query: Query) -> None:
-    """Raises Refusal."""
-    if query.get("category") != "linear":
-        raise Refusal(10001, "params error: category invalid")
-    if query.get("settleCoin", "USDT") not in ("USDT", ""):
-        raise Refusal(10001, "params error: settleCoin invalid")

@@ -12,6 +12,7 @@ from sandbox.bybit.exchange.terms import HEDGE
 from sandbox.bybit.gateway import Call, Endpoint, Routes
 from sandbox.bybit.messages import Json
 from sandbox.bybit.paging import page, window
+from sandbox.bybit.routes.categories import of_linear
 from sandbox.bybit.views import numbered
 
 POSITION = ("ContractTrade", "Position")
@@ -41,15 +42,16 @@ class PositionRoutes:
             ("POST", "/v5/position/trading-stop"): Endpoint(
                 _setting(self._exchange.set_trading_stop), permission=POSITION
             ),
-            ("GET", "/v5/position/list"): Endpoint(self._list, permission=POSITION),
-            ("GET", "/v5/position/symbol-info"): Endpoint(self._symbol_info, permission=POSITION),
-            ("GET", "/v5/position/closed-pnl"): Endpoint(self._closed_pnl, permission=POSITION),
+            ("GET", "/v5/position/list"): Endpoint(of_linear(self._list), permission=POSITION),
+            ("GET", "/v5/position/symbol-info"): Endpoint(
+                of_linear(self._symbol_info, is_required=False), permission=POSITION
+            ),
+            ("GET", "/v5/position/closed-pnl"): Endpoint(of_linear(self._closed_pnl), permission=POSITION),
         }
 
     def _list(self, call: Call) -> Json:
         """With a symbol its position, also if it is flat; otherwise those that are not flat."""
         query = call.query
-        _check_category(call)
         symbol = query.get("symbol")
         positions = self._accounts.positions(call.uid)
         if symbol:
@@ -57,7 +59,6 @@ class PositionRoutes:
         elif query.get("settleCoin") or query.get("baseCoin"):
             coin = query.get("baseCoin", "")
             rows = [each for each in positions.values() if each.size and each.symbol.startswith(coin)]
-            rows = rows if query.get("settleCoin", "USDT") == "USDT" else []
         else:
             raise Refusal(10001, "params error: symbol or settleCoin is required")
         shown, cursor = page(numbered(rows, len(rows)), query, DEFAULT_POSITIONS, MAX_POSITIONS)
@@ -105,7 +106,6 @@ class PositionRoutes:
 
     def _symbol_info(self, call: Call) -> Json:
         """The leverage and the position mode of each symbol, with or without a position."""
-        _check_category(call)
         state = self._accounts.state(call.uid)
         rows = [
             {"symbol": symbol, "leverage": account_messages.text(leverage), "side": side, "positionIdx": index}
@@ -118,7 +118,6 @@ class PositionRoutes:
 
     def _closed_pnl(self, call: Call) -> Json:
         query = call.query
-        _check_category(call)
         first, last = window(query, call.now_ms)
         rows = self._accounts.state(call.uid).closed_pnl
         found = (
@@ -140,9 +139,3 @@ def _setting(change: Set) -> Callable[[Call], Json]:
         return {}
 
     return handle
-
-
-def _check_category(call: Call) -> None:
-    """Raises Refusal."""
-    if call.query.get("category", "linear") != "linear":
-        raise Refusal(10001, "params error: category invalid")

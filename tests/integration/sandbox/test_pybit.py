@@ -121,9 +121,5 @@ async def test_pybit_returns_to_a_private_stream_that_was_dropped(sandbox: Sandb
 async def _subscribed(sandbox: SandboxClient, account: SandboxAccount, count: int) -> None:
     """Wait until the account has subscribed to so many topics."""
     async with asyncio.timeout(patient(10)):
-        while True:
-            topics = (await sandbox.state())["private_subscriptions"]
-            assert isinstance(topics, dict)
-            if len(topics.get(account.uid, ())) == count:
-                return
+        while len(await sandbox.private_topics(account)) != count:
             await asyncio.sleep(0.02)

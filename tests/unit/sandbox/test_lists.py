@@ -84,6 +84,16 @@ async def test_a_position_is_listed_by_symbol_also_if_it_is_flat(
     assert len(rows(await sandbox.get(account, path, category="linear", settleCoin="USDT"))) == 1
 
 
+@pytest.mark.parametrize("query", [{"category": "inverse"}, {"category": "linear", "settleCoin": "USDC"}])
+async def test_of_other_categories_and_coins_there_is_nothing(
+    sandbox: SandboxClient, account: SandboxAccount, query: dict[str, object]
+) -> None:
+    await buy(sandbox, account)
+    for path in ("/v5/order/history", "/v5/execution/list", "/v5/position/list", "/v5/position/closed-pnl"):
+        assert rows(await sandbox.get(account, path, **query)) == []
+        assert (await sandbox.get(account, path, category="other"))["retCode"] == 10001
+
+
 async def test_conditional_orders_have_a_filter(sandbox: SandboxClient, account: SandboxAccount) -> None:
     await rest_order(sandbox, account, "plain")
     await buy(sandbox, account, "conditional", triggerPrice="103", triggerDirection=1)
