@@ -15,7 +15,7 @@ from sandbox.bybit.routes.categories import of_linear
 from sandbox.bybit.views import Numbered
 
 ORDER = ("ContractTrade", "Order")
-MAX_BATCH = 20
+MAX_BATCH = 10
 DEFAULT_ORDERS, MAX_ORDERS = 20, 50
 DEFAULT_EXECUTIONS, MAX_EXECUTIONS = 50, 100
 
