@@ -30,7 +30,7 @@ def main(arguments: Sequence[str] | None = None, program: str | None = None) -> 
     """Serve a market until the process is stopped. `arguments` None: those of the process."""
     options = _parser(program).parse_args(arguments)
     try:
-        app = make_app(_market(options), _instruments(options), options=_options(options))
+        app = make_app(_market(options), _instruments(options), _options(options))
     except (ValueError, TypeError, OSError, EOFError, InvalidOperation, zlib.error) as error:
         print(f"{program or 'sandbox'}: {error}", file=sys.stderr)  # noqa: T201 - a command reports errors on stderr
         raise SystemExit(2) from None

@@ -144,7 +144,7 @@ async def serve(
     market: Market, instruments: Mapping[str, Instrument] | None = None, options: Options | None = None
 ) -> AsyncIterator[SandboxClient]:
     """Serve a sandbox on a free port, in this process."""
-    runner = web.AppRunner(make_app(market, instruments or {}, options=options), shutdown_timeout=1)
+    runner = web.AppRunner(make_app(market, instruments or {}, options), shutdown_timeout=1)
     await runner.setup()
     try:
         site = web.TCPSite(runner, "127.0.0.1", 0)

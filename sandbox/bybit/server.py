@@ -42,10 +42,10 @@ class Options:
 
 
 def make_app(
-    market: Market, instruments: Mapping[str, Instrument], bar_ms: int | None = None, options: Options | None = None
+    market: Market, instruments: Mapping[str, Instrument], options: Options | None = None
 ) -> web.Application:
     """Raises OSError if the ledger cannot be written, ValueError for accounts and filters that are not valid."""
-    chosen = options or Options(bar_ms)
+    chosen = options or Options()
     known = {symbol: instruments.get(symbol, Instrument()) for symbol in market.series}
     exchange = Exchange({symbol: instrument.filters(symbol) for symbol, instrument in known.items()})
     clock, keys, faults = Clock(market), KeyRegistry(), Faults()
