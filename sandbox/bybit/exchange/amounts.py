@@ -46,7 +46,8 @@ def floor_to(value: Decimal, step: Decimal) -> Decimal:
 
 
 def ceil_to(value: Decimal, step: Decimal) -> Decimal:
-    return -(-value // step) * step
+    floor = value // step * step  # `//` rounds towards 0
+    return floor + step if floor < value else floor
 
 
 def is_multiple(value: Decimal, step: Decimal) -> bool:

@@ -162,8 +162,11 @@ class Exchange:
         set_trading_stop(self._account(uid, now_ms), market, fields)
 
     def set_limit_price_action(self, uid: str, body: Body, now_ms: int) -> None:
-        """`modifyEnable` True: limit orders beyond the price band are refused (lpaPerp)."""
-        self._account(uid, now_ms).lpa_perp = Fields(body).flag("modifyEnable")
+        """`modifyEnable` True: limit orders beyond the band are moved to its edge; False: refused (lpaPerp)."""
+        fields = Fields(body)
+        if not fields.has("modifyEnable"):
+            raise Refusal(10001, "params error: modifyEnable invalid")
+        self._account(uid, now_ms).lpa_perp = not fields.flag("modifyEnable")
 
     # The market.
 

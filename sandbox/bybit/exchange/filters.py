@@ -1,4 +1,4 @@
-"""What an order must keep to: lot and price filters, the price band, the side of stops and triggers."""
+"""The checks of an order's values: lot and price filters, the price band, the side of stops and triggers."""
 
 from decimal import Decimal
 

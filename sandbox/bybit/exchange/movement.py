@@ -154,7 +154,7 @@ def _level(order: Order) -> Decimal:
 
 def _is_reached(order: Order, price: Decimal, mark: Decimal | None) -> bool:
     """`mark`: the mark price if it is fixed; otherwise it follows the price."""
-    if order.is_waiting:
+    if order.is_waiting or (order.trail is not None and order.trail.best is None):
         return False
     if order.is_conditional and order.trigger_by != "LastPrice":
         price = price if mark is None else mark

@@ -9,7 +9,7 @@ from sandbox.bybit.exchange.rows import Side
 
 
 class Closing(NamedTuple):
-    """What a fill closed: the quantity, its value at entry and exit, the gain before fees, and the fees."""
+    """The part of a position that a fill closed. `pnl` is before fees."""
 
     size: Decimal
     entry_value: Decimal

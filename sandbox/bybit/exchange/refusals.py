@@ -1,4 +1,4 @@
-"""What the exchange refuses, with Bybit's return codes and words."""
+"""Refused requests, with Bybit's return codes and words."""
 
 from types import MappingProxyType
 

@@ -21,7 +21,7 @@ from sandbox.bybit.exchange.refusals import Refusal
 
 @dataclass(frozen=True, slots=True)
 class StopTerms:
-    """What a stop is to be. `limit_price` None: a market order once triggered."""
+    """The values of a stop to be placed. `limit_price` None: a market order once triggered."""
 
     stop_order_type: str
     trigger_price: Decimal
@@ -125,7 +125,7 @@ def attach_stops(holding: Holding, order: Order, opened: Decimal) -> None:
         for terms in wanted:
             set_full_stop(holding, terms, order.link_id)
         return
-    placed = [each for each in holding.position_stops() if each.tpsl_mode == "Partial" and each.origin is stops]
+    placed = [each for each in holding.position_stops() if each.origin is stops and each.is_conditional]
     if placed:
         for each in placed:
             each.qty += opened
@@ -167,7 +167,7 @@ def resize_stops(holding: Holding) -> None:
     """Make the stops of the whole position as large as the position."""
     size = holding.position.size
     for order in holding.position_stops():
-        if order.tpsl_mode == "Full" and order.qty != size:
+        if order.tpsl_mode == "Full" and order.is_conditional and order.qty != size:
             order.qty = size
             publish_order(holding, order)
 

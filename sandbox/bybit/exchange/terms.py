@@ -1,4 +1,4 @@
-"""What is fixed when an exchange, a symbol or an account is set up."""
+"""The terms on which the exchange, its contracts and its accounts are set up."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field

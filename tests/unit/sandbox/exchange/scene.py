@@ -68,7 +68,7 @@ class Scene:
 
     def stop(self, **fields: object) -> None:
         self.now += 1
-        self.exchange.set_trading_stop(UID, self.body(positionIdx=0, **{"tpslMode": "Full"} | fields), self.now)
+        self.exchange.set_trading_stop(UID, {**self.body(positionIdx=0, tpslMode="Full"), **fields}, self.now)
 
     def body(self, **fields: object) -> Mapping[str, object]:
         return {"category": "linear", "symbol": BTC, **fields}

@@ -1,7 +1,10 @@
 """Orders that are cancelled or changed."""
 
+from decimal import Decimal
+
 import pytest
 
+from sandbox.bybit.exchange.rows import OrderRow
 from tests.unit.sandbox.exchange.scene import ETH, UID, Scene, code_of, fill
 
 
@@ -39,8 +42,8 @@ def test_a_cancellation_that_loses_gives_two_filled_rows() -> None:
     order = scene.order("Buy", "1", "95")
     scene.exchange.take_changes()
     scene.cancel(order, loses=True)
-    rows = [change.row for change in scene.exchange.take_changes() if change.topic == "order"]
-    assert [(row.order_status, row.cancel_type, row.reject_reason) for row in rows] == [  # type: ignore[union-attr]
+    rows = [change.row for change in scene.exchange.take_changes() if isinstance(change.row, OrderRow)]
+    assert [(row.order_status, row.cancel_type, row.reject_reason) for row in rows] == [
         ("Filled", "UNKNOWN", "EC_NoError"),
         ("Filled", "CancelByUser", "EC_OrigClOrdIDDoesNotExist"),
     ]
@@ -140,4 +143,4 @@ def test_the_stops_of_an_unfilled_order_can_be_changed() -> None:
     assert code_of(scene.amend, order, stopLoss="96") == 10001
     scene.amend(order, stopLoss="85", takeProfit="0")
     scene.price("95")
-    assert (scene.position.stop_loss, scene.position.take_profit) == (85, 0)
+    assert (scene.position.stop_loss, scene.position.take_profit) == (Decimal(85), Decimal(0))

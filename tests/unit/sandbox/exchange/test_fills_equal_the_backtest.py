@@ -121,10 +121,10 @@ class Runner:
             position = open_position(entry, 0, bar.close, self.strategy.risk, self.terms)
             stop = active_stop(position)
         long = entry.side == "LONG"
-        attached = {}
+        attached: dict[str, object] = {}
         if stop is not None and (stop[0] < bar.close if long else stop[0] > bar.close):
             attached = {"stopLoss": format(stop[0], "f"), "tpslMode": "Full"}
-        self.send("Buy" if long else "Sell", entry.qty, **attached)
+        self.send("Buy" if long else "Sell", entry.qty, None, **attached)
 
     def send(self, side: str, qty: Decimal, price: Decimal | None = None, **more: object) -> None:
         body = {"category": "linear", "symbol": SYMBOL, "side": side, "qty": format(qty, "f")}

@@ -5,6 +5,7 @@ from decimal import Decimal
 
 import pytest
 
+from sandbox.bybit.exchange.exchange import Exchange
 from sandbox.bybit.exchange.terms import AccountTerms, InstrumentFilters, Rules
 from tests.unit.sandbox.exchange.scene import BTC, ETH, UID, Scene, code_of
 
@@ -82,7 +83,7 @@ def test_malformed_and_forbidden_orders(code: int, fields: dict[str, object]) ->
 def test_numbers_of_the_json_text_are_read_like_strings() -> None:
     scene = Scene()
     order = scene.order("Buy", "1", "95", takeProfit=120, stopLoss=Decimal("90.0"), positionIdx="0")
-    assert (order.take_profit, order.stop_loss) == (120, 90)
+    assert (order.take_profit, order.stop_loss) == (Decimal(120), Decimal(90))
 
 
 def test_empty_fields_are_absent() -> None:
@@ -145,16 +146,18 @@ def test_the_price_band_refuses_or_moves_by_the_account_s_choice(
 ) -> None:
     scene = Scene(rules=Rules())
     assert scene.order(side, "1", beyond).price == Decimal(edge)
-    scene.exchange.set_limit_price_action(UID, {"category": "linear", "modifyEnable": True}, 0)
+    scene.exchange.set_limit_price_action(UID, {"category": "linear", "modifyEnable": False}, 0)
     assert code_of(scene.order, side, "1", beyond) == code
     assert scene.order(side, "1", edge).price == Decimal(edge)
-    assert scene.exchange.price_limits(BTC) == (101, 99)
+    assert scene.exchange.price_limits(BTC) == (Decimal(101), Decimal(99))
 
 
 def test_before_the_first_price_nothing_trades() -> None:
     scene = Scene()
-    scene.exchange.open_account("2", AccountTerms())
-    assert scene.exchange.last_price(BTC) == 100
+    scene.exchange = Exchange({BTC: InstrumentFilters(BTC)})
+    scene.exchange.open_account(UID, AccountTerms())
+    assert code_of(scene.order, "Buy", "1") == 110074
+    assert scene.exchange.last_price(BTC) is None
 
 
 def test_hedge_mode_takes_no_orders() -> None:

@@ -15,7 +15,11 @@ def test_a_market_order_fills_at_the_price_and_opens_a_position() -> None:
     order = scene.order("Buy", "2", orderLinkId="a-1")
     assert scene.status(order)[0] == "Filled"
     assert scene.fills() == [fill("Buy", "2", "100")]
-    assert (scene.position.side, scene.position.size, scene.position.entry_price) == ("Buy", 2, 100)
+    assert (scene.position.side, scene.position.size, scene.position.entry_price) == (
+        "Buy",
+        Decimal(2),
+        Decimal(100),
+    )
     assert scene.executions()[0].order_link_id == "a-1"
 
 
@@ -45,7 +49,7 @@ def test_fees_depend_on_the_side_of_the_book() -> None:
     scene.price("111")
     taker, maker = scene.executions()
     assert (taker.exec_fee, taker.is_maker, taker.fee_rate) == (Decimal("0.1"), False, Decimal("0.001"))
-    assert (maker.exec_fee, maker.is_maker, maker.exec_price) == (Decimal("0.022"), True, 110)
+    assert (maker.exec_fee, maker.is_maker, maker.exec_price) == (Decimal("0.022"), True, Decimal(110))
     assert scene.wallet.wallet_balance == 10_000 + 10 - Decimal("0.122")
 
 
@@ -111,7 +115,7 @@ def test_a_market_order_ends_cancelled_where_liquidity_ends() -> None:
     scene = Scene()
     scene.liquidity((0, "1"), (2, "0.5"))
     order = scene.now_of(scene.order("Sell", "4"))
-    assert (order.order_status, order.cum_exec_qty, order.leaves_qty) == ("Cancelled", Decimal("1.5"), 0)
+    assert (order.order_status, order.cum_exec_qty, order.leaves_qty) == ("Cancelled", Decimal("1.5"), Decimal(0))
     assert scene.fills() == [fill("Sell", "1", "100"), fill("Sell", "0.5", "99.8")]
     assert order.avg_price == Decimal("99.933333333333333333")
 
@@ -158,8 +162,12 @@ def test_an_order_through_zero_closes_and_opens_in_one_execution() -> None:
     scene.price("110")
     scene.order("Sell", "3")
     execution = scene.executions()[-1]
-    assert (execution.closed_size, execution.exec_pnl, execution.exec_qty) == (1, 10, 3)
-    assert (scene.position.side, scene.position.size, scene.position.entry_price) == ("Sell", 2, 110)
+    assert (execution.closed_size, execution.exec_pnl, execution.exec_qty) == (Decimal(1), Decimal(10), Decimal(3))
+    assert (scene.position.side, scene.position.size, scene.position.entry_price) == (
+        "Sell",
+        Decimal(2),
+        Decimal(110),
+    )
     assert scene.position.cur_realised_pnl == 0
     assert scene.position.cum_realised_pnl == 10
 
@@ -171,10 +179,10 @@ def test_closed_pnl_is_one_record_per_order_after_fees() -> None:
     scene.liquidity((0, "1"), (10, "1"))
     scene.order("Sell", "2", reduceOnly=True)
     (record,) = scene.state.closed_pnl
-    assert (record.closed_size, record.fill_count, record.cum_exit_value) == (2, 2, 219)
+    assert (record.closed_size, record.fill_count, record.cum_exit_value) == (Decimal(2), 2, Decimal(219))
     assert (record.open_fee, record.close_fee) == (Decimal("0.2"), Decimal("0.219"))
     assert record.closed_pnl == 219 - 200 - Decimal("0.419")
-    assert (record.avg_entry_price, record.avg_exit_price) == (100, Decimal("109.5"))
+    assert (record.avg_entry_price, record.avg_exit_price) == (Decimal(100), Decimal("109.5"))
 
 
 def test_the_transaction_log_adds_up_to_the_wallet() -> None:
@@ -222,7 +230,7 @@ def test_deposits_and_withdrawals_change_the_wallet_and_not_the_result() -> None
     scene = Scene()
     scene.exchange.deposit(UID, Decimal(500), scene.now)
     scene.exchange.deposit(UID, Decimal(-10_200), scene.now)
-    assert (scene.wallet.wallet_balance, scene.wallet.cum_realised_pnl) == (300, 0)
+    assert (scene.wallet.wallet_balance, scene.wallet.cum_realised_pnl) == (Decimal(300), Decimal(0))
     assert [row.type for row in scene.state.transactions] == ["TRANSFER_IN", "TRANSFER_IN", "TRANSFER_OUT"]
     with pytest.raises(ValueError, match="300"):
         scene.exchange.deposit(UID, Decimal(-301), scene.now)

@@ -16,7 +16,7 @@ def test_its_quantity_is_cut_to_the_position() -> None:
     scene = Scene()
     scene.order("Buy", "1")
     order = scene.order("Sell", "5", reduceOnly=True)
-    assert (order.qty, order.order_status) == (1, "Filled")
+    assert (order.qty, order.order_status) == (Decimal(1), "Filled")
     assert scene.position.size == 0
 
 
