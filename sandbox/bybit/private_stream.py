@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from sandbox.bybit import account_messages
+from sandbox.bybit import account_messages, order_messages
 from sandbox.bybit.clock import Clock
 from sandbox.bybit.exchange.refusals import Refusal
 from sandbox.bybit.exchange.rows import Change, ExecutionRow, OrderRow, PositionRow, WalletRow
@@ -158,11 +158,11 @@ def _row(topic: str, change: Change) -> Json | None:
     name = topic.removesuffix(".linear")
     match change.row:
         case OrderRow() as row if name == "order":
-            return account_messages.order_push(row)
+            return order_messages.order_push(row)
         case ExecutionRow() as row if name == "execution":
-            return account_messages.execution_push(row)
+            return order_messages.execution_push(row)
         case ExecutionRow() as row if name == "execution.fast" and row.exec_type == "Trade":
-            return account_messages.fast_execution_push(row)
+            return order_messages.fast_execution_push(row)
         case PositionRow() as row if name == "position":
             return account_messages.position_push(row)
         case WalletRow() as row if name == "wallet":

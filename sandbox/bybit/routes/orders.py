@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping
 from itertools import chain
 
-from sandbox.bybit import account_messages
+from sandbox.bybit import order_messages
 from sandbox.bybit.accounts import Accounts
 from sandbox.bybit.exchange.exchange import Exchange
 from sandbox.bybit.exchange.refusals import Refusal
@@ -109,7 +109,7 @@ class OrderRoutes:
         return {
             "nextPageCursor": cursor,
             "category": "linear",
-            "list": [account_messages.execution(row) for row in shown],
+            "list": [order_messages.execution(row) for row in shown],
         }
 
 
@@ -147,7 +147,7 @@ def _ids(row: OrderRow) -> Json:
 def _orders(rows: Iterable[Numbered[OrderRow]], query: Query) -> Json:
     shown, cursor = page(rows, query, DEFAULT_ORDERS, MAX_ORDERS)
     return {
-        "list": [account_messages.order(row) for row in shown],
+        "list": [order_messages.order(row) for row in shown],
         "nextPageCursor": cursor,
         "category": "linear",
     }
