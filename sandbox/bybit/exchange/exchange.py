@@ -14,7 +14,7 @@ from sandbox.bybit.exchange.liquidation import deleverage, liquidate_account
 from sandbox.bybit.exchange.markets import Market
 from sandbox.bybit.exchange.matching import lose_cancellation
 from sandbox.bybit.exchange.orders import Order
-from sandbox.bybit.exchange.publication import end_order, position_row, publish_wallet, wallet_row
+from sandbox.bybit.exchange.publication import position_row, publish_wallet, wallet_row
 from sandbox.bybit.exchange.refusals import Refusal
 from sandbox.bybit.exchange.requests import read_order
 from sandbox.bybit.exchange.rows import (
@@ -119,7 +119,7 @@ class Exchange:
         if loses and not order.is_conditional:
             lose_cancellation(holding, order)
         else:
-            end_order(holding, order, "CancelByUser", "EC_PerCancelRequest")
+            order_entry.cancel_order(holding, order)
         return self._row(order)
 
     @exact
@@ -138,11 +138,7 @@ class Exchange:
             for order in holding.open.values()
             if symbol in symbols and (not kind or kind == order_entry.filter_of(order))
         ]
-        return [
-            end_order(holding, order, "CancelByUser", "EC_PerCancelRequest")
-            for holding, order in chosen
-            if order.is_open
-        ]
+        return [order_entry.cancel_order(holding, order) for holding, order in chosen if order.is_open]
 
     @exact
     def set_leverage(self, uid: str, body: Body, now_ms: int) -> None:

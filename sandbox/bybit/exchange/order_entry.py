@@ -18,9 +18,10 @@ from sandbox.bybit.exchange.filters import (
 from sandbox.bybit.exchange.markets import Market
 from sandbox.bybit.exchange.matching import execute
 from sandbox.bybit.exchange.orders import CANCELLED, DEACTIVATED, NEW, UNTRIGGERED, Order
-from sandbox.bybit.exchange.publication import publish_order
+from sandbox.bybit.exchange.publication import end_order, publish_order, publish_position
 from sandbox.bybit.exchange.refusals import Refusal
 from sandbox.bybit.exchange.requests import OrderRequest
+from sandbox.bybit.exchange.rows import OrderRow
 from sandbox.bybit.exchange.terms import HEDGE
 
 
@@ -178,6 +179,14 @@ def find_order(account: Account, fields: Fields) -> Order:
     return order
 
 
+def cancel_order(holding: Holding, order: Order) -> OrderRow:
+    """Cancel at the account's request; of a stop, publish the position without it too."""
+    row = end_order(holding, order, "CancelByUser", "EC_PerCancelRequest")
+    if order.is_position_stop:
+        publish_position(holding)
+    return row
+
+
 def amend_order(account: Account, market: Market, fields: Fields) -> Order:
     """Change quantity, price, trigger or stops of an open order; one that then crosses the market fills."""
     order = find_order(account, fields)
@@ -195,6 +204,8 @@ def amend_order(account: Account, market: Market, fields: Fields) -> Order:
     order.qty, order.price, order.trigger_price = changed.qty, changed.price, changed.trigger_price
     order.trigger_by, order.attached = changed.trigger_by, changed.attached
     publish_order(holding, order)
+    if order.is_position_stop:
+        publish_position(holding)
     crosses = order.price >= market.price if order.is_buy else order.price <= market.price
     if not order.is_conditional and not order.is_waiting and not market.is_closed and crosses:
         execute(holding, order, market.price)

@@ -127,11 +127,10 @@ class Day:
                     symbol, rng.choice((None, [Level(0, Decimal("0.7")), Level(3, Decimal("1.1"))]))
                 )
             case 2:
-                size = (
-                    exchange.account(uid).positions[symbol].size if symbol in exchange.account(uid).positions else 0
-                )
-                if size:
-                    exchange.deleverage(uid, symbol, min(size, Decimal("0.5")), self.last[symbol], self.at_ms)
+                position = exchange.account(uid).positions.get(symbol)
+                if position is not None and position.size:
+                    part = min(position.size, Decimal("0.5"))
+                    exchange.deleverage(uid, symbol, part, self.last[symbol], self.at_ms)
             case _:
                 exchange.set_mark_price(symbol, rng.choice((None, self.near(symbol, 0.1))), self.at_ms)
 

@@ -4,7 +4,7 @@ from decimal import Decimal
 
 import pytest
 
-from sandbox.bybit.exchange.rows import OrderRow
+from sandbox.bybit.exchange.rows import OrderRow, PositionRow
 from sandbox.bybit.exchange.terms import AccountTerms
 from tests.unit.sandbox.exchange.scene import UID, Scene, code_of, fill
 
@@ -246,11 +246,15 @@ def test_partial_stops_of_an_order_grow_with_its_fills() -> None:
     assert len(scene.state.open_orders) == 2
 
 
-def test_a_stop_can_be_cancelled_as_an_order() -> None:
+def test_a_stop_can_be_moved_and_cancelled_as_an_order() -> None:
     scene = Scene()
     scene.order("Buy", "1", stopLoss="90")
+    scene.amend(scene.open_stops()["StopLoss"], triggerPrice="92")
+    assert scene.position.stop_loss == 92
     scene.cancel(scene.open_stops()["StopLoss"])
     assert scene.position.stop_loss == 0
+    rows = [change.row for change in scene.exchange.take_changes()]
+    assert [row.stop_loss for row in rows if isinstance(row, PositionRow)] == [90, 92, 0]
 
 
 def test_a_stop_by_mark_price_ignores_the_last_price() -> None:
