@@ -85,8 +85,6 @@ def _trigger(holding: Holding, order: Order, price: Decimal) -> None:
             else ("CancelByOCOTpCanceledBySlTriggered")
         )
         end_order(holding, pair, kind)
-    if order.stop_order_type == "TrailingStop":
-        order.trail = None
     if not order.qty:  # it closes whatever there is
         order.qty = holding.position.reducible(order.side)
     if not order.only_reduces:

@@ -49,14 +49,13 @@ def trade_bar(market: Market, bar: Bar) -> None:
 
 
 def move(market: Market, price: Decimal) -> None:
-    """Sweep from the last price to this one; orders that waited fill at this one."""
+    """Sweep from the last price to this one; then orders that waited fill at this one."""
     before = price if market.last is None else market.last
-    holdings = list(market.active.values())
-    market.last, market.is_closed = price, False
-    execute_waiting(market, price)
-    for holding in holdings:
+    market.is_closed = False
+    for holding in list(market.active.values()):
         sweep(holding, before, price)
     market.last = price
+    execute_waiting(market, price)
 
 
 def check_mark(market: Market) -> None:

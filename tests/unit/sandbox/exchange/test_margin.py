@@ -45,6 +45,14 @@ def test_orders_that_close_hold_no_margin() -> None:
     assert code_of(scene.order, "Sell", "90", "111") == 110007
 
 
+def test_orders_that_only_reduce_hold_no_margin() -> None:
+    scene = Scene(TERMS)
+    scene.order("Buy", "90")
+    for price in ("110", "120"):
+        scene.order("Sell", "90", price, reduceOnly=True)
+    assert scene.wallet.order_im == 0
+
+
 def test_conditional_orders_hold_no_margin() -> None:
     scene = Scene(TERMS)
     scene.order("Buy", "400", triggerPrice="110", triggerDirection=1)
@@ -63,7 +71,7 @@ def test_position_and_wallet_show_the_margin() -> None:
     position, wallet = scene.position, scene.wallet
     assert position.position_im == wallet.position_im == 20 * 110 * (Decimal("0.1") + FEE)
     assert position.position_mm == wallet.position_mm == 11
-    assert (position.unrealised_pnl, position.cur_realised_pnl) == (Decimal(200), -2)
+    assert (position.unrealised_pnl, position.cur_realised_pnl) == (Decimal(200), Decimal(-2))
     assert (wallet.wallet_balance, wallet.equity) == (Decimal(998), Decimal(1198))
     assert wallet.available == 1198 - wallet.position_im
     assert position.break_even_price == pytest.approx(Decimal(2002) / (20 * (1 - FEE)))

@@ -172,6 +172,16 @@ def test_an_order_through_zero_closes_and_opens_in_one_execution() -> None:
     assert scene.position.cum_realised_pnl == 10
 
 
+def test_a_part_is_closed_at_its_exact_share_of_the_entry() -> None:
+    scene = Scene()
+    scene.order("Buy", "1")
+    scene.price("100.1")
+    scene.order("Buy", "2")
+    scene.price("110")
+    scene.order("Sell", "1.5")
+    assert scene.executions()[-1].exec_pnl == Decimal("14.9")
+
+
 def test_closed_pnl_is_one_record_per_order_after_fees() -> None:
     scene = Scene(AccountTerms(taker_fee=Decimal("0.001"), maker_fee=Decimal(0)))
     scene.order("Buy", "3")

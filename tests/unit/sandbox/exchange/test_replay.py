@@ -1,7 +1,7 @@
 """Stepping through a bar: the open, the rest, the close; and the price that simply moves."""
 
 from sandbox.bybit.exchange.terms import AccountTerms
-from tests.unit.sandbox.exchange.scene import BTC, Scene, candle, fill
+from tests.unit.sandbox.exchange.scene import BTC, Scene, fill
 
 
 def test_market_orders_wait_from_the_close_to_the_open_and_fill_in_order() -> None:
@@ -56,7 +56,7 @@ def test_an_ioc_order_of_the_close_waits_for_the_open() -> None:
 def test_at_the_open_stops_come_before_targets_and_fill_at_the_open() -> None:
     scene = Scene()
     scene.order("Buy", "2", stopLoss="95")
-    scene.order("Sell", "1", "94", reduceOnly=True, triggerPrice="96", triggerDirection=2)
+    scene.order("Sell", "1", reduceOnly=True, triggerPrice="96", triggerDirection=2)
     scene.close()
     scene.open("90")
     assert scene.fills()[1:] == [fill("Sell", "2", "90")]
@@ -155,7 +155,6 @@ def test_without_a_close_nothing_waits() -> None:
 def test_a_moving_price_fills_what_waited_for_the_open() -> None:
     scene = Scene()
     scene.close()
-    scene.order("Buy", "1")
-    scene.price("99")
-    assert scene.fills() == [fill("Buy", "1", "99")]
-    assert candle("1", "2", "1", "2").high == 2
+    scene.order("Buy", "1", stopLoss="95")
+    scene.price("94")
+    assert scene.fills() == [fill("Buy", "1", "94")]
