@@ -29,6 +29,7 @@ COMMANDS = {
     "openapi": ("cli.openapi", "openapi_command", "Print the OpenAPI document of the whole platform."),
     "outbox": ("cli.outbox", "outbox", "Show unsent events, and send published ones again."),
     "plans": ("cli.plans", "plans", "Manage the plan catalogue and users' plans."),
+    "sandbox": ("cli.sandbox", "sandbox", "Run a local Bybit, to test clients against."),
     "schema": ("cli.schema", "schema_command", "Write each service's database schema."),
     "session": ("cli.session", "session", "Compare a session with its backtest, or report it."),
     "status": ("cli.platform", "status", "Show the processes of a stack and their health."),

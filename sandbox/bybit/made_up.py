@@ -95,7 +95,8 @@ class MadeUpCandles(Sequence[Candle]):
 class MadeUpMarket(Market):
     """A made-up market that moves by one minute per step."""
 
-    def __init__(self, symbols: Sequence[MadeUpSymbol] = SYMBOLS) -> None:
+    def __init__(self, symbols: Sequence[MadeUpSymbol] = SYMBOLS, *, two_phase: bool = False) -> None:
+        self.two_phase = two_phase
         times = range(FIRST_MS, FIRST_MS + DAYS * INTERVAL_MS["D"] + 1, MINUTE_MS)
         longer = [_series(symbol, interval) for symbol in symbols for interval in longer_intervals("1")]
         self._set_up([_series(symbol, "1") for symbol in symbols], longer, times)

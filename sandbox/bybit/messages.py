@@ -1,7 +1,6 @@
 """Bybit's V5 messages, with the structure of the examples in its documentation."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from decimal import Decimal
 from uuid import uuid4
 
@@ -38,16 +37,6 @@ TICKER_FIELDS = (
     "preQty",
     "curPreListingPhase",
 )
-
-
-@dataclass(frozen=True)
-class Instrument:
-    """The filters of a linear contract in instruments-info."""
-
-    tick_size: str = "0.01"
-    qty_step: str = "0.001"
-    min_order_qty: str = "0.001"
-    min_notional: str = "5"
 
 
 def envelope(result: Mapping[str, object], now_ms: int, code: int = 0, message: str = "OK") -> Json:
@@ -149,46 +138,63 @@ def ticker_push(series: Series, now_ms: int, sequence: int) -> Json:
     }
 
 
-def instrument_info(symbol: str, instrument: Instrument) -> Json:
-    """Return a linear perpetual as in instruments-info."""
-    base = symbol.removesuffix("USDT").removesuffix("USD")
-    digits = max(0, -int(Decimal(instrument.tick_size).normalize().as_tuple().exponent))
+def orderbook(series: Series, tick_size: str, depth: int, now_ms: int, sequence: int) -> Json:
+    """Return a book around the last price: one unit at each tick, because a replay knows no more."""
+    price, tick = Decimal(series.last_price()), Decimal(tick_size)
     return {
-        "symbol": symbol,
-        "symbolId": 1,
-        "contractType": "LinearPerpetual",
-        "status": "Trading",
-        "baseCoin": base,
-        "quoteCoin": "USDT",
-        "launchTime": "1585526400000",
-        "deliveryTime": "0",
-        "deliveryFeeRate": "",
-        "priceScale": str(digits),
-        "leverageFilter": {"minLeverage": "1", "maxLeverage": "100.00", "leverageStep": "0.01"},
-        "priceFilter": {
-            "minPrice": instrument.tick_size,
-            "maxPrice": "1999999.80",
-            "tickSize": instrument.tick_size,
-        },
-        "lotSizeFilter": {
-            "maxOrderQty": "1000000000.000",
-            "minOrderQty": instrument.min_order_qty,
-            "qtyStep": instrument.qty_step,
-            "postOnlyMaxOrderQty": "1000000000.000",
-            "maxMktOrderQty": "1000000000.000",
-            "minNotionalValue": instrument.min_notional,
-        },
-        "unifiedMarginTrade": True,
-        "fundingInterval": 480,
-        "settleCoin": "USDT",
-        "copyTrading": "none",
-        "upperFundingRate": "0.00375",
-        "lowerFundingRate": "-0.00375",
-        "isPreListing": False,
-        "preListingInfo": None,
-        "riskParameters": {"priceLimitRatioX": "0.01", "priceLimitRatioY": "0.02"},
-        "symbolType": "",
+        "s": series.symbol,
+        "b": [[format(price - tick * level, "f"), "1"] for level in range(depth) if price > tick * level],
+        "a": [[format(price + tick * (level + 1), "f"), "1"] for level in range(depth)],
+        "ts": now_ms,
+        "u": sequence,
+        "seq": sequence,
+        "cts": now_ms,
     }
+
+
+def orderbook_push(topic: str, book: Json) -> Json:
+    data = {name: value for name, value in book.items() if name not in ("ts", "cts")}
+    return {"topic": topic, "type": "snapshot", "ts": book["ts"], "data": data, "cts": book["cts"]}
+
+
+def recent_trades(series: Series, limit: int) -> list[Json]:
+    """Return one trade for each bar, newest first: its volume at its close."""
+    return [
+        {
+            "execId": f"{series.symbol}-{candle.start}",
+            "symbol": series.symbol,
+            "price": candle.close,
+            "size": candle.volume,
+            "side": _taker_side(candle),
+            "time": str(candle.start + series.interval_ms - 1),
+            "isBlockTrade": False,
+            "isRPITrade": False,
+            "seq": str(candle.start),
+        }
+        for candle in reversed(series.candles[max(0, series.closed - limit) : series.closed])
+    ]
+
+
+def trade_push(push: Push, interval_ms: int, now_ms: int) -> Json:
+    """Return the trade of a bar that has ended, as the topic publicTrade has it."""
+    candle = push.candle
+    data = {
+        "T": candle.start + interval_ms - 1,
+        "s": push.symbol,
+        "S": _taker_side(candle),
+        "v": candle.volume,
+        "p": candle.close,
+        "L": "ZeroPlusTick",
+        "i": f"{push.symbol}-{candle.start}",
+        "BT": False,
+        "RPI": False,
+        "seq": candle.start,
+    }
+    return {"topic": f"publicTrade.{push.symbol}", "type": "snapshot", "ts": now_ms, "data": [data]}
+
+
+def _taker_side(candle: Candle) -> str:
+    return "Buy" if Decimal(candle.close) >= Decimal(candle.open) else "Sell"
 
 
 def ack(operation: str, request_id: str, connection: str, *, ok: bool = True, message: str = "") -> Json:

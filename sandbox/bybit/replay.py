@@ -83,27 +83,32 @@ class Series:
             return current.open
         return self.last_closed.close if self.last_closed else self.candles[0].open
 
+    def close_ended(self, clock_ms: int) -> list[Push]:
+        """Confirm the open bar if it has ended."""
+        if self.closed == self.opened or self._starts[self.closed] + self.interval_ms > clock_ms:
+            return []
+        self.closed += 1
+        return [Push(self.symbol, self.interval, self.candles[self.closed - 1], confirm=True)]
+
+    def open_begun(self, clock_ms: int) -> list[Push]:
+        """Open the next bar if it has begun."""
+        if self.closed < self.opened or self.opened == len(self.candles) or self._starts[self.opened] > clock_ms:
+            return []
+        self.opened += 1
+        current = self.current
+        assert current is not None, "a bar was just opened"
+        return [Push(self.symbol, self.interval, current, confirm=False)]
+
     def move_to(self, clock_ms: int) -> list[Push]:
         """Confirm the bars that have ended, open those that have begun. Return the pushes in order."""
-        pushes = []
-        while self.opened < len(self.candles) or self.closed < self.opened:
-            if self.closed < self.opened:
-                if self._starts[self.closed] + self.interval_ms > clock_ms:
-                    break
-                self.closed += 1
-                pushes.append(Push(self.symbol, self.interval, self.candles[self.closed - 1], confirm=True))
-            elif self._starts[self.opened] <= clock_ms:
-                self.opened += 1
-                current = self.current
-                assert current is not None, "a bar was just opened"
-                pushes.append(Push(self.symbol, self.interval, current, confirm=False))
-            else:
-                break
+        pushes: list[Push] = []
+        while new := self.close_ended(clock_ms) or self.open_begun(clock_ms):
+            pushes += new
         return pushes
 
-    def jump_to(self, clock_ms: int) -> None:
-        """As `move_to`, without pushes."""
-        self.opened = bisect_right(self._starts, clock_ms)
+    def jump_to(self, clock_ms: int, *, before_opens: bool = False) -> None:
+        """As `move_to`, without pushes. `before_opens`: the bars that begin at this time are not open yet."""
+        self.opened = bisect_right(self._starts, clock_ms - before_opens)
         self.closed = bisect_right(self._starts, clock_ms - self.interval_ms)
 
     def visible(
@@ -129,9 +134,15 @@ class Market:
     """All symbols under one clock, which moves only by steps.
 
     `series` are the bars of each symbol's base interval; the bars of longer intervals are merged from them.
+    With `two_phase` each time takes two steps: the first ends bars, the second begins bars.
     """
 
-    def __init__(self, files: Mapping[str, Sequence[Candle]], interval: str = "auto") -> None:
+    two_phase = False
+
+    def __init__(
+        self, files: Mapping[str, Sequence[Candle]], interval: str = "auto", *, two_phase: bool = False
+    ) -> None:
+        self.two_phase = two_phase
         series = [_load_series(symbol, candles, interval) for symbol, candles in files.items()]
         times = {
             time
@@ -158,20 +169,34 @@ class Market:
 
     @property
     def steps_total(self) -> int:
-        return len(self._times)
+        return len(self._times) * (1 + self.two_phase)
 
     @property
     def done(self) -> bool:
         return self.steps_done == self.steps_total
 
+    @property
+    def stands_at_close(self) -> bool:
+        """Return whether the last step ended bars and the next one begins bars at the same time."""
+        return self.two_phase and self.steps_done % 2 == 1
+
     def step(self) -> list[Push]:
-        """Move to the next time at which a bar ends or begins. Return the pushes: confirmed bars, then new ones."""
+        """Move to the next time at which a bar ends or begins, or with `two_phase` to the next half of it.
+
+        Return the pushes: confirmed bars, then new ones.
+        """
         if self.done:
             return []
-        self.clock_ms = self._times[self.steps_done]
+        self.clock_ms = self._times[self.steps_done // (1 + self.two_phase)]
         self.steps_done += 1
-        pushes = [push for series in self._all.values() for push in series.move_to(self.clock_ms)]
+        pushes = [push for series in self._all.values() for push in self._move(series)]
         return sorted(pushes, key=lambda push: not push.confirm)
+
+    def _move(self, series: Series) -> list[Push]:
+        if not self.two_phase:
+            return series.move_to(self.clock_ms)
+        move = series.close_ended if self.stands_at_close else series.open_begun
+        return move(self.clock_ms)
 
     def jump_to(self, steps_done: int) -> None:
         """Move to the state after `steps_done` steps in total, without pushes; never backwards."""
@@ -179,9 +204,9 @@ class Market:
         if steps_done <= self.steps_done:
             return
         self.steps_done = steps_done
-        self.clock_ms = self._times[steps_done - 1]
+        self.clock_ms = self._times[(steps_done - 1) // (1 + self.two_phase)]
         for series in self._all.values():
-            series.jump_to(self.clock_ms)
+            series.jump_to(self.clock_ms, before_opens=self.stands_at_close)
 
 
 def _load_series(symbol: str, candles: Sequence[Candle], interval: str) -> Series:

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import aiohttp
 from aiohttp import web
 
-from sandbox.bybit.messages import Instrument
+from sandbox.bybit.instruments import Instrument
 from sandbox.bybit.replay import Candle, Market
 from sandbox.bybit.server import make_app
 

@@ -11,7 +11,7 @@ import pytest
 from aiohttp.test_utils import TestServer
 
 from sandbox.bybit import made_up as sandbox_market
-from sandbox.bybit.server import make_app
+from sandbox.bybit.server import Options, make_app
 from stack.failure import BadInput
 from stack.market import HISTORY_STEPS, MadeUpMarket
 from tests.pace import patient
@@ -20,7 +20,7 @@ from tests.pace import patient
 @asynccontextmanager
 async def sandbox() -> AsyncIterator[tuple[sandbox_market.MadeUpMarket, str]]:
     market = sandbox_market.MadeUpMarket()
-    async with TestServer(make_app(market, {}, bar_ms=2)) as server:
+    async with TestServer(make_app(market, {}, Options(bar_ms=2))) as server:
         yield market, str(server.make_url("/")).rstrip("/")
 
 

@@ -117,3 +117,41 @@ def test_a_page_is_the_first_or_the_newest_of_its_window() -> None:
     }
     assert seen == {False: [101, 102, 103], True: [103, 104, 105]}
     assert [bar.start // MINUTE for bar in series.visible(104 * MINUTE, limit=3)] == [104, 105]
+
+
+def test_in_two_phases_a_bar_ends_before_the_next_begins() -> None:
+    market = Market({"A": candles(100, 101)}, two_phase=True)
+    seen = []
+    while not market.done:
+        pushes = market.step()
+        seen.append((market.clock_ms // MINUTE, market.stands_at_close, summarise(pushes)))
+    assert seen == [
+        (100, True, []),
+        (100, False, [("A", 100, False)]),
+        (101, True, [("A", 100, True)]),
+        (101, False, [("A", 101, False)]),
+        (102, True, [("A", 101, True)]),
+        (102, False, []),
+    ]
+
+
+def test_two_phases_lead_to_the_same_bars_as_one() -> None:
+    files = {"A": candles(*range(100, 140)), "B": candles(*range(105, 120), *range(125, 130))}
+    one, two = Market(files), Market(files, two_phase=True)
+    assert two.steps_total == 2 * one.steps_total
+    while not one.done:
+        pushes = one.step()
+        assert [*two.step(), *two.step()] == pushes
+        assert one.clock_ms == two.clock_ms
+
+
+def test_a_jump_in_two_phases_leads_to_the_same_state_as_single_steps() -> None:
+    files = {"A": candles(*range(100, 140)), "B": candles(*range(105, 120), *range(125, 130))}
+    for steps in range(0, 84, 5):
+        stepped, jumped = Market(files, two_phase=True), Market(files, two_phase=True)
+        for _ in range(steps):
+            stepped.step()
+        jumped.jump_to(steps)
+        for interval in stepped.intervals("A"):
+            one, other = stepped.find("A", interval), jumped.find("A", interval)
+            assert (one and (one.closed, one.opened)) == (other and (other.closed, other.opened))

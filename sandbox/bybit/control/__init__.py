@@ -1,0 +1,1 @@
+"""`/control/*`: drives the sandbox. Bybit has no such API."""

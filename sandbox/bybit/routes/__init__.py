@@ -1,0 +1,1 @@
+"""The REST routes of Bybit V5, by subject."""
