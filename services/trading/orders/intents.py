@@ -58,7 +58,7 @@ class IntentState(StrEnum):
 _S = IntentState
 _OUTCOMES = frozenset({_S.ACKED, _S.PARTIALLY_FILLED, _S.FILLED, _S.CANCELLED, _S.REJECTED})
 TRANSITIONS: Mapping[IntentState, frozenset[IntentState]] = {
-    _S.INTENT: frozenset({_S.SENDING, _S.STALE, _S.DROPPED}),
+    _S.INTENT: frozenset({_S.SENDING, _S.STALE, _S.DROPPED, _S.ACKED, _S.PARTIALLY_FILLED, _S.FILLED}),
     _S.SENDING: _OUTCOMES | {_S.INTENT, _S.UNKNOWN},
     _S.UNKNOWN: _OUTCOMES | {_S.INTENT},
     _S.ACKED: _OUTCOMES - {_S.ACKED},

@@ -36,6 +36,10 @@ class Control:
     frozen: bool = False
     answer: FreezeAnswer | None = None
 
+    @property
+    def allows_entries(self) -> bool:
+        return self.refusal is None and self.flatten is None and not self.frozen
+
 
 @dataclass(frozen=True, slots=True)
 class Booking:
@@ -48,7 +52,7 @@ class Booking:
     """
 
     execution: VenueExecution
-    effect: Literal["entry", "close", "funding", "foreign", "adopted", "ignored"]
+    effect: Literal["entry", "close", "funding", "foreign", "ignored"]
     part: Decimal
     link_id: str | None = None
     reason: Reason | None = None
@@ -71,8 +75,8 @@ class Incident:
 class Change:
     """One transaction of a session: everything or nothing.
 
-    `bar`: the session has stepped through this bar, the one after the cursor; `outcome` has its decisions. None: the
-    cursor stays, and `outcome` has fills and trades of `bookings`. `snapshot` is the execution after the change.
+    `bar`: the session has stepped through this bar, the one after the cursor; `outcome` has its decisions. None:
+    the cursor stays, and `outcome` has fills and trades of `bookings`. `snapshot`: the execution after the change.
     `intents`: each as it is now; inserted or updated by `link_id`.
 
     A change with a bar, no outcome, no intents and no bookings is a quiet step: it need not store the snapshot.
@@ -86,6 +90,7 @@ class Change:
     incidents: tuple[Incident, ...] = ()
     freezes: bool = False
     thaws: bool = False
+    ignored_orders: tuple[str, ...] = ()  # ids of foreign orders that a person's answer lets stand
     ends: bool = False  # the stop is done: flat, and no order of the session is open
 
 
@@ -116,6 +121,7 @@ class Loaded:
     booked: frozenset[str] = frozenset()
     foreign: tuple[Booking, ...] = ()
     ignored: Decimal = Decimal(0)
+    ignored_orders: frozenset[str] = frozenset()
 
 
 class Store(Protocol):
@@ -139,6 +145,7 @@ class Store(Protocol):
         """
 
     async def commit(self, change: Change) -> Committed | None:
-        """Write the change, fenced by the epoch. None: nothing was written, because the lease is lost, the cursor is
-        not the bar before `bar`, an execution is recorded already, or a step was taken under entries that are no
-        longer allowed."""
+        """Write the change, fenced by the epoch.
+
+        None: nothing was written, because the lease is lost, the cursor is not the bar before `bar`, an execution
+        is recorded already, or a step was taken under entries that are no longer allowed."""
