@@ -1,16 +1,16 @@
-"""A session's book: its execution, its intents and its executions, as committed plus what is to be committed next."""
+"""A session's book: its execution, intents and executions, as committed, plus what is to be committed next."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 from uuid import UUID
 
 from services.trading.exchange.venue import ExecutionKind, OrderOrigin, OrderSide, VenueExecution
-from services.trading.orders.intents import TARGET_LEGS, Intent, IntentState, Leg
+from services.trading.orders.intents import Intent, IntentState, Leg
 from services.trading.orders.link_ids import link_id
 from services.trading.orders.store import Booking, Change, Control, Incident, Loaded
-from shared.contracts.types import from_ms, new_id, to_ms
+from shared.contracts.types import new_id, to_ms
 from shared.strategy.bars import Side
 from shared.strategy.decimals import ZERO, exact, quantised_quotient
 from shared.strategy.execution.exchange_steps import ExchangeExecution
@@ -69,11 +69,12 @@ class Book:
             intents=tuple(self._changed.values()),
             bookings=tuple(self._bookings),
             incidents=tuple(self._incidents),
+            ignored=self.ignored,
             ignored_orders=self._orders_ignored,
             **self._flags,
         )
         self._reset()
-        return change if change != Change(snapshot=snapshot) else None
+        return change if change != Change(snapshot=snapshot, ignored=self.ignored) else None
 
     # Reading.
 
@@ -108,15 +109,14 @@ class Book:
     def closing(self) -> list[Intent]:
         """Return the orders that are to close the whole position and are not final."""
         return [
-            intent
-            for intent in self.intents.values()
-            if intent.leg in CLOSING_LEGS and not intent.state.is_final
+            intent for intent in self.intents.values() if intent.leg in CLOSING_LEGS and not intent.state.is_final
         ]
 
     # Intents and incidents.
 
-    def put(self, intent: Intent) -> None:
-        self.intents[intent.link_id] = self._changed[intent.link_id] = intent
+    def put(self, *intents: Intent) -> None:
+        for intent in intents:
+            self.intents[intent.link_id] = self._changed[intent.link_id] = intent
         self.end_entry_if_done()
 
     def note(self, incident: Incident) -> None:
@@ -173,25 +173,20 @@ class Book:
         self._bar = self.last_bar = bar
         self._add(outcome)
         due = bar + timedelta(milliseconds=self.facts.interval_ms)
+        intents = []
         for decision in outcome.decisions:
             if decision.outcome != "pending" or decision.qty is None:
                 continue
+            side, qty = decision.side, decision.qty
             if decision.kind == "exit":
-                self.put(self.new_intent("exit", bar, decision.side, decision.qty, decision.reason, now))
+                intents.append(self.new_intent("exit", bar, side, qty, decision.reason, now))
                 continue
             stop = self.execution.provisional_stop(close)
-            self.put(
-                self.new_intent(
-                    "entry",
-                    bar,
-                    decision.side,
-                    decision.qty,
-                    "entry",
-                    now,
-                    stop_loss=stop,
-                    send_before=due + self.facts.entry_deadline,
-                )
+            before = due + self.facts.entry_deadline
+            intents.append(
+                self.new_intent("entry", bar, side, qty, "entry", now, stop_loss=stop, send_before=before)
             )
+        self.put(*intents)
 
     # Executions.
 
@@ -365,19 +360,3 @@ def _filled_by(intent: Intent, execution: VenueExecution) -> Intent:
     if intent.state is IntentState.PARTIALLY_FILLED:
         return filled
     return filled.to(IntentState.PARTIALLY_FILLED)
-
-
-def level_of(leg: Leg) -> int | None:
-    return TARGET_LEGS.index(leg) if leg in TARGET_LEGS else None
-
-
-Restore = Callable[[Mapping[str, object] | None], ExchangeExecution]
-"""Returns the execution of a snapshot."""
-
-
-def bar_of(execution: ExchangeExecution) -> datetime:
-    """Return the newest bar that the execution knows of."""
-    snapshot = execution.snapshot()
-    opened = snapshot["opened_ms"]
-    assert isinstance(opened, int), "something has happened"
-    return from_ms(opened)

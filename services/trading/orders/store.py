@@ -37,8 +37,9 @@ class Control:
     answer: FreezeAnswer | None = None
 
     @property
-    def allows_entries(self) -> bool:
-        return self.refusal is None and self.flatten is None and not self.frozen
+    def refuses_entries(self) -> str | None:
+        """Return the code with which entries are refused, or None."""
+        return self.refusal or self.flatten or ("frozen" if self.frozen else None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +78,7 @@ class Change:
 
     `bar`: the session has stepped through this bar, the one after the cursor; `outcome` has its decisions. None:
     the cursor stays, and `outcome` has fills and trades of `bookings`. `snapshot`: the execution after the change.
-    `intents`: each as it is now; inserted or updated by `link_id`.
+    `intents`: each as it is now; inserted or updated by `link_id`. `ignored`: see `Loaded`, after the change.
 
     A change with a bar, no outcome, no intents and no bookings is a quiet step: it need not store the snapshot.
     """
@@ -88,6 +89,7 @@ class Change:
     intents: tuple[Intent, ...] = ()
     bookings: tuple[Booking, ...] = ()
     incidents: tuple[Incident, ...] = ()
+    ignored: Decimal = Decimal(0)
     freezes: bool = False
     thaws: bool = False
     ignored_orders: tuple[str, ...] = ()  # ids of foreign orders that a person's answer lets stand

@@ -41,6 +41,11 @@ class ExchangeExecution(Execution):
     def pending_exit(self) -> Reason | None:
         return self._state.pending_exit
 
+    @property
+    def opened_ms(self) -> int | None:
+        """The open time of the newest bar that was stepped or in which an execution was booked."""
+        return self._state.opened_ms
+
     # Bookings. `time_ms` is the open time of the bar in which the execution happened.
 
     def book_entry(self, time_ms: int, side: Side, qty: Decimal, price: Decimal, fee: Decimal) -> StepOutcome:
