@@ -46,8 +46,10 @@ from services.trading.orders.planner import (
     observe,
     plan,
     refusal_of,
+    stop_kind,
 )
 from services.trading.orders.store import Incident, Store
+from shared.chassis.crash_points import point
 from shared.chassis.infrastructure_faults import is_infrastructure
 from shared.strategy.execution.exchange_steps import ExchangeExecution
 from shared.strategy.execution.outcome import StepOutcome
@@ -215,10 +217,12 @@ class SessionActor:
     # Records.
 
     async def _commit(self) -> None:
-        change = self._book.take_change(self._bars.snapshot(self._book.execution))
+        change = self._book.take_change(lambda: self._bars.snapshot(self._book.execution))
         if change is None:
             return
+        point("orders.before_commit")
         committed = await self._store.commit(change)
+        point("orders.after_commit")
         if committed is None:
             raise _MemoryBehind
         for link in committed.refused:
@@ -264,11 +268,14 @@ class SessionActor:
         passed = await self._store.pass_gate([intent.link_id], sent_at)
         if passed is None or intent.link_id not in passed:
             raise _MemoryBehind
+        point("orders.after_gate")
         intent = intent.to(IntentState.SENDING, sent_at=sent_at)
         if loop.time() - asked_at > LONGEST_GATE_S:
             self._book.put(intent.to(IntentState.INTENT))
             return
-        self._book.put(await self._create(intent))
+        intent = await self._create(intent)
+        point("orders.after_send")
+        self._book.put(intent)
         self._seen.is_outdated = True
 
     async def _create(self, intent: Intent) -> Intent:
@@ -312,16 +319,16 @@ class SessionActor:
         try:
             await self._venue.set_stop(self._facts.symbol, price)
         except KeyRejected as error:
-            self._back_off(f"stop:{price}", error)
+            self._back_off(stop_kind(price), error)
         except Refused as refused:
             self._seen.stop_refused = (price, self._now())
             detail = {"price": str(price), "code": str(refused.code), "message": refused.message}
             self._book.note(Incident("stop_refused", f"stop:{price}:{self._book.execution.opened_ms}", detail))
         except (NotSent, OutcomeUnknown) as error:
-            self._back_off(f"stop:{price}", error)
+            self._back_off(stop_kind(price), error)
         else:
             self._adjust_position(stop_loss=price)
-            self._wait(f"stop:{price}", RETRY_S)
+            self._wait(stop_kind(price), RETRY_S)
         self._seen.is_outdated = True
 
     async def _set_leverage(self, leverage: Decimal) -> None:

@@ -1,6 +1,6 @@
 """A session's book: its execution, intents and executions, as committed, plus what is to be committed next."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -60,10 +60,13 @@ class Book:
         self._flags: dict[str, bool] = {}
         self._orders_ignored: tuple[str, ...] = ()
 
-    def take_change(self, snapshot: Mapping[str, object]) -> Change | None:
+    def take_change(self, snapshot: Callable[[], Mapping[str, object]]) -> Change | None:
         """Return everything since the last call; None if nothing has changed."""
+        changes = (self._changed, self._bookings, self._incidents, self._flags)
+        if self._bar is None and self._outcome is NO_OUTCOME and not any(changes):
+            return None
         change = Change(
-            snapshot=snapshot,
+            snapshot=snapshot(),
             bar=self._bar,
             outcome=self._outcome,
             intents=tuple(self._changed.values()),
@@ -74,7 +77,7 @@ class Book:
             **self._flags,
         )
         self._reset()
-        return change if change != Change(snapshot=snapshot, ignored=self.ignored) else None
+        return change
 
     # Reading.
 
@@ -322,6 +325,8 @@ class Book:
                 self._add(dropped)
 
     def _add(self, outcome: StepOutcome) -> None:
+        if not outcome.must_be_stored:
+            return
         mine = self._outcome
         self._outcome = StepOutcome(
             mine.fills + outcome.fills,

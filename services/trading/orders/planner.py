@@ -18,7 +18,7 @@ from services.trading.orders.intents import (
     Leg,
 )
 from services.trading.orders.store import Incident
-from shared.contracts.types import from_ms
+from shared.contracts.types import decimal_text, from_ms
 from shared.strategy.decimals import ZERO
 from shared.strategy.execution.outcome import Position, Reason
 
@@ -436,7 +436,7 @@ class _Planner:
         if refused is not None and refused[0] == desired[0]:
             self._command(Read(), "read", not_before=view.at + FIRST_POLL)
         else:
-            self._command(SetStop(desired[0]), f"stop:{desired[0]}")
+            self._command(SetStop(desired[0]), stop_kind(desired[0]))
 
     def _keep_targets(self, position: Position) -> None:
         bar, unplaced = from_ms(position.entry_time), position.left
@@ -476,6 +476,11 @@ class _Planner:
         finished = all(intent.state.is_final for intent in self.book.intents.values())
         if finished and not ours and self.seen.differs_since is None:
             self._record(End())
+
+
+def stop_kind(price: Decimal) -> str:
+    """Return the kind of command that sets this stop: another price need not wait for its back-off."""
+    return f"stop:{decimal_text(price)}"
 
 
 def refusal_of(intent: Intent, message: str, code: int | None = None) -> Incident:

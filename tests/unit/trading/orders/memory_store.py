@@ -53,6 +53,7 @@ class Database:
     control: Control = field(default_factory=Control)
     epoch: int = 0
     ended: bool = False
+    ended_at: datetime | None = None
     snapshot: dict[str, object] | None = None
     last_bar: datetime | None = None
     intents: dict[str, Intent] = field(default_factory=dict)
@@ -173,7 +174,8 @@ class MemoryStore:
             db.demand(frozen=True, answer=None)
         if change.thaws:
             db.demand(frozen=False, answer=None)
-        db.ended = db.ended or change.ends
+        if change.ends:
+            db.ended, db.ended_at = True, self._process.loop.now()
         return Committed(refused)
 
     def _write_bookings(self, change: Change, answered: set[str]) -> None:

@@ -10,7 +10,7 @@ from decimal import Decimal
 from typing import Any, Literal
 from uuid import UUID
 
-from services.trading.exchange.venue import ExecutionKind, NewOrder, OrderSide
+from services.trading.exchange.venue import ExecutionKind, NewOrder, OrderSide, VenueExecution
 from services.trading.orders.actor import SessionActor
 from services.trading.orders.book import SessionFacts
 from services.trading.orders.intents import IntentState
@@ -427,10 +427,17 @@ class World:
         db, exchange = self.db, self.exchange
         if not db.ended:
             self._violate(f"the session has not ended: {exchange.position}, {self._open_orders()}")
-        if exchange.position != db.ignored and not db.control.frozen:
-            self._violate(f"ended with {exchange.position} on the exchange, {db.ignored} ignored")
+            return
+        position = sum(
+            (_signed(each) for _, each in exchange.executions if not self._is_after_end(each)), Decimal(0)
+        )
+        if position != db.ignored and not db.control.frozen:
+            self._violate(f"ended with {position} on the exchange, {db.ignored} ignored")
         if self._open_orders():
             self._violate("ended, and orders are open")
+
+    def _is_after_end(self, execution: VenueExecution) -> bool:
+        return self.db.ended_at is not None and execution.time > self.db.ended_at
 
     def _check_books(self) -> None:
         """Every execution is booked once, every order was an intent, and sums are exact."""
@@ -441,7 +448,7 @@ class World:
         for _, execution in exchange.executions:
             booked = db.bookings.get(execution.execution_id, [])
             parts = sum((each.part for each in booked), Decimal(0))
-            if parts != execution.quantity and not (db.ended and not booked and execution.link_id is None):
+            if parts != execution.quantity and not (self._is_after_end(execution) and execution.link_id is None):
                 self._violate(f"{execution.execution_id} is booked with {parts} of {execution.quantity}")
         for order in exchange.accepted:
             if order.link_id not in db.intents:
@@ -462,6 +469,12 @@ class World:
             self._violate(f"opened {opened}, closed {closed}, traded {traded}")
         if exchange.calls > 3000:
             self._violate(f"{exchange.calls} calls of the exchange")
+
+
+def _signed(execution: VenueExecution) -> Decimal:
+    if execution.kind is ExecutionKind.FUNDING:
+        return Decimal(0)
+    return execution.quantity if execution.side == "BUY" else -execution.quantity
 
 
 def run_schedule(loop: VirtualLoop, seed: int, **options: Any) -> World:
