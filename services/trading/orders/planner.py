@@ -61,7 +61,7 @@ class Observations:
     """What was seen since the book was loaded. A restart loses it, which only delays what follows from it."""
 
     view: View | None = None
-    is_outdated: bool = True  # something may have happened since the view was read
+    is_outdated: bool = True  # something may have happened since the reading of the view began
     differs_since: datetime | None = None  # the position on the exchange is not the expected one
     unprotected_since: datetime | None = None
     stop_refused: tuple[Decimal, datetime] | None = None  # the price, and when
@@ -373,7 +373,9 @@ class _Planner:
         """Have one order that closes the whole position. Returns whether the position is about to be closed."""
         under_way = self.book.closing()
         for intent in under_way:
-            if intent.state is IntentState.INTENT and self._may_close(view, position):
+            if self.book.control.flatten is not None and intent.leg != "flatten":
+                self._withdraw(view, intent)
+            elif intent.state is IntentState.INTENT and self._may_close(view, position):
                 self._send(intent, position.left)
         if under_way or reason is None:
             return bool(under_way)
@@ -389,6 +391,13 @@ class _Planner:
         new = book.new_intent(leg, bar, position.side, position.left, reason, self.now)
         self._record(Record(new))
         return True
+
+    def _withdraw(self, view: View, intent: Intent) -> None:
+        """Drop an order that was not sent, and cancel one that rests: another takes its place."""
+        if intent.state is IntentState.INTENT:
+            self._move(intent, IntentState.DROPPED)
+        elif view.order(intent.link_id) is not None:
+            self._cancel(intent)
 
     def _exit_bar(self) -> datetime | None:
         """Return the bar of the pending exit decision: that of its last order."""
@@ -489,9 +498,7 @@ def refusal_of(intent: Intent, message: str, code: int | None = None) -> Inciden
 
 
 def observe(seen: Observations, book: Book, view: View) -> None:
-    """Take over a new view, after its executions were booked."""
-    seen.view = view
-    seen.is_outdated = False
+    """Compare a view with the book, after its executions were booked."""
     differs = view.signed_position != book.expected_position
     seen.differs_since = (seen.differs_since or view.at) if differs else None
     has_position = book.execution.position is not None and view.position.side is not None

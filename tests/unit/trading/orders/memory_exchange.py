@@ -70,7 +70,7 @@ class MemoryExchange:
         self.on_change: Callable[[], None] = lambda: None
         self._history: list[tuple[float, dict[str, VenueOrder], VenuePosition]] = []
         self._number = 0
-        self._remember()
+        self.remember()
 
     # Commands, as the venue.
 
@@ -131,7 +131,7 @@ class MemoryExchange:
     async def set_leverage(self, symbol: str, leverage: Decimal) -> None:
         def set_it() -> None:
             self.leverage = leverage
-            self._remember()
+            self.remember()
 
         await self.command(set_it)
 
@@ -196,7 +196,7 @@ class MemoryExchange:
     def order_by_hand(self, side: OrderSide, quantity: Decimal) -> str:
         link = f"hand-{self._next()}"
         self.orders[link] = self._new(NewOrder(link, SYMBOL, side, quantity, Decimal(1)))
-        self._remember()
+        self.remember()
         return link
 
     def take_over(self, kind: ExecutionKind, quantity: Decimal) -> None:
@@ -227,7 +227,7 @@ class MemoryExchange:
         else:
             self.limits[order.link_id] = order.price
             self.loop.call_later(self._delay(), self._fill_limit, order.link_id, order.price)
-        self._remember()
+        self.remember()
         return self.orders[order.link_id].order_id
 
     def _new(self, order: NewOrder) -> VenueOrder:
@@ -308,7 +308,7 @@ class MemoryExchange:
             if status is OrderStatus.FILLED and order.filled < order.quantity:
                 status = OrderStatus.CANCELLED
             self.orders[link] = replace(order, status=status, reason=reason, updated_at=self.loop.now())
-            self._remember()
+            self.remember()
 
     def _set_stop(self, price: Decimal | None) -> None:
         if not self.position:
@@ -316,7 +316,7 @@ class MemoryExchange:
         if price is not None and self._is_at_stop(price):
             raise Refused(10001, "StopLoss price should be lower than base price")
         self.stop = price
-        self._remember()
+        self.remember()
 
     def _is_at_stop(self, stop: Decimal) -> bool:
         return self.price <= stop if self.position > 0 else self.price >= stop
@@ -347,7 +347,7 @@ class MemoryExchange:
             for link, each in list(self.orders.items()):
                 if each.reduce_only and each.status.is_open and each.filled < each.quantity:
                     self._cancel(link, "CancelByReduceOnly")
-        self._remember()
+        self.remember()
 
     def _execution(
         self,
@@ -380,7 +380,7 @@ class MemoryExchange:
         listed = self.loop.time() + self.draw.choice([0.0, self.draw.uniform(0, self.faults.lag_s)])
         self.executions.append((listed, execution))
 
-    def _remember(self) -> None:
+    def remember(self) -> None:
         side = None if not self.position else "LONG" if self.position > 0 else "SHORT"
         position = VenuePosition(
             SYMBOL,

@@ -30,12 +30,13 @@ class Process:
     frozen_until: float = 0
     killed: bool = False
 
-    async def point(self) -> None:
-        """An await at which the process may die or freeze."""
+    async def point(self, *, switches: bool = True) -> None:
+        """An await at which the process may die or freeze, and by default others run."""
         self.points += 1
         if self.points == self.kill_at:
             self.killed = True
-        await asyncio.sleep(0)
+        if switches:
+            await asyncio.sleep(0)
         while self.loop.time() < self.frozen_until:
             await asyncio.sleep(self.frozen_until - self.loop.time())
         if self.killed:

@@ -141,7 +141,9 @@ class Scene:
         """The account is read now, and shows this."""
         price = D(100) if side is not None else None
         position = VenuePosition(SYMBOL, side, D(qty), price, D(leverage), stop, self.now)
-        observe(self.seen, self.book, View(self.now, position, orders))
+        self.seen.view = View(self.now, position, orders)
+        self.seen.is_outdated = False
+        observe(self.seen, self.book, self.seen.view)
         return self
 
     def order(

@@ -10,10 +10,17 @@ from decimal import Decimal
 from typing import Any, Literal
 from uuid import UUID
 
-from services.trading.exchange.venue import ExecutionKind, NewOrder, OrderSide, VenueExecution
+from services.trading.exchange.venue import (
+    ExecutionKind,
+    NewOrder,
+    OrderOrigin,
+    OrderSide,
+    VenueExecution,
+)
 from services.trading.orders.actor import SessionActor
 from services.trading.orders.book import SessionFacts
 from services.trading.orders.intents import IntentState
+from services.trading.orders.store import Booking
 from shared.strategy.bars import Bar, Instrument, Terms
 from shared.strategy.document.parse import Strategy, parse_strategy
 from shared.strategy.execution.exchange_steps import ExchangeExecution
@@ -115,11 +122,11 @@ class ProcessVenue:
 
     def __getattr__(self, name: str) -> Any:
         async def call(*arguments: object) -> object:
-            await self._process.point()
+            await self._process.point(switches=False)
             if name == "create_order":
                 self._world.check_sending(arguments[0], self._process)  # type: ignore[arg-type]
             result = await getattr(self._exchange, name)(*arguments)
-            await self._process.point()
+            await self._process.point(switches=False)
             return result
 
         return call
@@ -238,7 +245,16 @@ class World:
         if self.kills:
             kinds += ["kill"] * draw.randint(0, 3) + ["freeze"] * draw.randint(0, 2)
         if self.people:
-            hands = ["manual_close", "manual_part", "foreign", "foreign_order", "liquidate", "adl", "fund"]
+            hands = [
+                "manual_close",
+                "manual_part",
+                "no_stop",
+                "foreign",
+                "foreign_order",
+                "liquidate",
+                "adl",
+                "fund",
+            ]
             kinds += draw.sample(hands, draw.randint(1, 3))
         if draw.random() < 0.3:
             kinds += draw.choice([["stop"], ["pause"], ["kill_switch"], ["limit"], ["pause", "resume"]])
@@ -261,6 +277,9 @@ class World:
                 exchange.trade_by_hand(closing, abs(exchange.position))
             case "manual_part" if abs(exchange.position) > Decimal("0.2"):
                 exchange.trade_by_hand(closing, Decimal("0.2"))
+            case "no_stop":
+                exchange.stop = None
+                exchange.remember()
             case "foreign":
                 self.interfered = True
                 exchange.trade_by_hand(opening, Decimal("0.3"))
@@ -364,6 +383,10 @@ class World:
                 self._violate("a stale entry was sent")
             if order.stop_loss is None:
                 self._violate("an entry was sent without a stop")
+            if self.exchange.leverage != self.facts.leverage:
+                self._violate(f"an entry was sent with a leverage of {self.exchange.leverage}")
+            if self.exchange.position != db.ignored and not self.people:
+                self._violate(f"an entry was sent over a position of {self.exchange.position}")
         elif not order.reduce_only:
             self._violate(f"{intent.leg} is not reduce-only")
 
@@ -448,6 +471,9 @@ class World:
         for _, execution in exchange.executions:
             booked = db.bookings.get(execution.execution_id, [])
             parts = sum((each.part for each in booked), Decimal(0))
+            wrong = [each.reason for each in booked if each.effect == "close" and not _fits(each)]
+            if wrong:
+                self._violate(f"{execution} is booked as {wrong}")
             if parts != execution.quantity and not (self._is_after_end(execution) and execution.link_id is None):
                 self._violate(f"{execution.execution_id} is booked with {parts} of {execution.quantity}")
         for order in exchange.accepted:
@@ -469,6 +495,16 @@ class World:
             self._violate(f"opened {opened}, closed {closed}, traded {traded}")
         if exchange.calls > 3000:
             self._violate(f"{exchange.calls} calls of the exchange")
+
+
+def _fits(booking: Booking) -> bool:
+    """Return whether the reason of a close is that of what executed it."""
+    execution, reason = booking.execution, booking.reason
+    if execution.kind is not ExecutionKind.TRADE:
+        return reason == execution.kind.value.lower()
+    if execution.origin is OrderOrigin.STOP_LOSS:
+        return reason in ("stop_loss", "trailing_stop")
+    return (reason == "manual") == (execution.link_id is None) or reason == "manual"
 
 
 def _signed(execution: VenueExecution) -> Decimal:

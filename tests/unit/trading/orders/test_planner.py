@@ -390,3 +390,15 @@ def test_a_command_waits_for_its_back_off() -> None:
     scene.seen.not_before["stop:90"] = scene.at(2)
     assert scene.plan().commands == []
     assert scene.plan().wake_at == scene.at(2)
+
+
+def test_a_stop_withdraws_an_exit_that_rests_and_closes_with_its_own_reason() -> None:
+    scene = Scene(take_profits=None).entered().close("98").control(flatten="end_of_data", ends=True)
+    scene.shows("LONG", "1", stop=D(90))
+    assert recorded(scene) == [("exit", S.DROPPED)]
+    scene.sent("exit").wait(1)
+    link = scene.intent("exit").link_id
+    scene.shows("LONG", "1", stop=D(90), orders=(scene.order(link),))
+    assert scene.plan().commands == [Cancel(link)]
+    scene.move("exit", S.CANCELLED)
+    assert recorded(scene) == [("flatten", S.INTENT)]

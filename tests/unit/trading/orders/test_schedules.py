@@ -5,7 +5,6 @@ The suite runs a thousand seeded schedules. `TRADEFLEET_TEST_SCHEDULES=10000` ru
 """
 
 import os
-from collections.abc import Iterator
 
 import pytest
 
@@ -17,13 +16,6 @@ from tests.unit.trading.orders.virtual_time import VirtualLoop
 SCHEDULES = int(os.environ.get("TRADEFLEET_TEST_SCHEDULES", "1000"))
 FIRST_SEED = int(os.environ.get("TRADEFLEET_TEST_SEED", "0"))
 BLOCKS = 4  # so that several test processes share them
-
-
-@pytest.fixture
-def loop() -> Iterator[VirtualLoop]:
-    loop = VirtualLoop()
-    yield loop
-    loop.close()
 
 
 def assert_holds(world: World) -> None:
