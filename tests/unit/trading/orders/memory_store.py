@@ -13,6 +13,8 @@ from shared.contracts.types import EPOCH
 from shared.strategy.execution.outcome import Decision, Fill, Trade
 from tests.unit.trading.orders.virtual_time import VirtualLoop
 
+MOST_AWAITS = 20_000
+
 
 class Killed(BaseException):
     """The process is gone: nothing that it would do next happens."""
@@ -35,6 +37,7 @@ class Process:
         self.points += 1
         if self.points == self.kill_at:
             self.killed = True
+        assert self.points < MOST_AWAITS, "the actor is busy without end"
         if switches:
             await asyncio.sleep(0)
         while self.loop.time() < self.frozen_until:
