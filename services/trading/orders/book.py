@@ -48,7 +48,7 @@ class Book:
         self.ignored = loaded.ignored
         self.ignored_orders = set(loaded.ignored_orders)
         self._epoch = epoch
-        self._noted: set[str] = set()
+        self.noted: set[str] = set()  # keys of incidents, since it was loaded
         self._reset()
 
     def _reset(self) -> None:
@@ -123,8 +123,8 @@ class Book:
         self.end_entry_if_done()
 
     def note(self, incident: Incident) -> None:
-        if incident.key not in self._noted:
-            self._noted.add(incident.key)
+        if incident.key not in self.noted:
+            self.noted.add(incident.key)
             self._incidents.append(incident)
 
     def freeze(self, incident: Incident) -> None:

@@ -181,6 +181,10 @@ class _Planner:
     def _record(self, record: Recorded) -> None:
         self.plan.records.append(record)
 
+    def _note(self, incident: Incident) -> None:
+        if incident.key not in self.book.noted:
+            self._record(Note(incident))
+
     def _move(self, intent: Intent, state: IntentState, **changes: object) -> None:
         self._record(Record(intent.to(state, **changes)))
 
@@ -207,7 +211,7 @@ class _Planner:
             self._move(entry, IntentState.DROPPED)
         elif entry.send_before is not None and self.now > entry.send_before:
             self._move(entry, IntentState.STALE)
-            self._record(Note(Incident("entry_stale", f"stale:{entry.link_id}")))
+            self._note(Incident("entry_stale", f"stale:{entry.link_id}"))
         elif entry.send_before is not None:
             self._wake(entry.send_before + timedelta(milliseconds=1))
 
@@ -242,7 +246,7 @@ class _Planner:
                 self._move(intent, IntentState.INTENT)
                 return
             if answer.at >= sent + 6 * NOT_FOUND_WINDOW:
-                self._record(Note(Incident("unknown_order", f"unknown:{intent.link_id}", {"leg": intent.leg})))
+                self._note(Incident("unknown_order", f"unknown:{intent.link_id}", {"leg": intent.leg}))
         elif order.status.is_open:
             if intent.state is IntentState.UNKNOWN:
                 self._move(intent, IntentState.ACKED, order_id=order.order_id)
@@ -259,7 +263,7 @@ class _Planner:
         if state is IntentState.REJECTED and intent.filled:
             state = IntentState.CANCELLED
         if state is IntentState.REJECTED:
-            self._record(Note(refusal_of(intent, order.reason or "rejected")))
+            self._note(refusal_of(intent, order.reason or "rejected"))
         self._move(intent, state, order_id=order.order_id, venue_message=order.reason)
 
     def _send(self, intent: Intent, quantity: Decimal | None = None) -> None:
@@ -359,7 +363,7 @@ class _Planner:
         if desired is None:
             if book.execution.pending_entry is not None:
                 return None
-            self._record(Note(Incident("unprotected", f"no_stop:{book.execution.opened_ms}")))
+            self._note(Incident("unprotected", f"no_stop:{book.execution.opened_ms}"))
             return "manual"
         refused = self.seen.stop_refused
         if refused is not None and refused[0] == desired[0] and view.at > refused[1]:
@@ -431,7 +435,7 @@ class _Planner:
         if since is not None:
             if self.now >= since + UNPROTECTED:
                 key = f"unprotected:{since.isoformat()}"
-                self._record(Note(Incident("unprotected", key, {"position": str(view.signed_position)})))
+                self._note(Incident("unprotected", key, {"position": str(view.signed_position)}))
             for limit in (UNPROTECTED, UNPROTECTED_CLOSES):
                 if since + limit > self.now:
                     self._wake(since + limit)

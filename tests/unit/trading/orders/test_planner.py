@@ -402,3 +402,11 @@ def test_a_stop_withdraws_an_exit_that_rests_and_closes_with_its_own_reason() ->
     assert scene.plan().commands == [Cancel(link)]
     scene.move("exit", S.CANCELLED)
     assert recorded(scene) == [("flatten", S.INTENT)]
+
+
+def test_an_incident_that_was_noted_is_not_noted_again() -> None:
+    scene = Scene().close("100").wait(20.1).shows()
+    for record in scene.plan().records:
+        if isinstance(record, Note):
+            scene.book.note(record.incident)
+    assert incidents(scene) == []
