@@ -325,11 +325,14 @@ class _Planner:
             self._cancel(entry)
 
     def _enter(self, view: View, entry: Intent) -> None:
-        """Send the entry if the account is flat, nothing else of ours is open, and the leverage is right."""
+        """Send the entry if the account is flat, nothing else of ours is open, and the leverage is right.
+
+        A foreign position that is ignored holds entries back too: the exchange would merge the two.
+        """
         leverage = self.book.facts.leverage
         if self.book.execution.equity <= ZERO:
             self._move(entry, IntentState.DROPPED)
-        elif self.seen.is_outdated or view.signed_position != self.book.ignored or self._others_open(entry):
+        elif self.seen.is_outdated or view.signed_position or self._others_open(entry):
             self._command(Read(), "read", not_before=view.at + FIRST_POLL)
         elif view.position.leverage != leverage:
             self._command(SetLeverage(leverage), "leverage")

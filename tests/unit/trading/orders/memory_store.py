@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -31,6 +31,7 @@ class Process:
     points: int = 0
     frozen_until: float = 0
     killed: bool = False
+    at_gate: Callable[[], None] | None = None  # what happens to it once it has passed the gate
 
     async def point(self, *, switches: bool = True) -> None:
         """An await at which the process may die or freeze, and by default others run."""
@@ -126,6 +127,9 @@ class MemoryStore:
             db.intents[link] = intent.to(IntentState.SENDING, sent_at=now)
             db.passes.append((link, self.epoch, self._process.loop.time()))
             passed.add(link)
+        if passed and self._process.at_gate is not None:
+            self._process.at_gate()
+            self._process.at_gate = None
         self._process.fail()
         await self._process.point()
         return frozenset(passed)

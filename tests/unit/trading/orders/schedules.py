@@ -15,6 +15,7 @@ from services.trading.exchange.venue import (
     NewOrder,
     OrderOrigin,
     OrderSide,
+    OrderStatus,
     VenueExecution,
 )
 from services.trading.orders.actor import SessionActor
@@ -243,7 +244,8 @@ class World:
         draw, last = self.draw, self.bars * BAR_S
         kinds: list[str] = []
         if self.kills:
-            kinds += ["kill"] * draw.randint(0, 3) + ["freeze"] * draw.randint(0, 2)
+            strikes = ["kill", "freeze", "kill_at_gate", "freeze_at_gate"]
+            kinds += draw.choices(strikes, k=draw.randint(0, 5))
         if self.people:
             hands = [
                 "manual_close",
@@ -265,14 +267,10 @@ class World:
         closing: OrderSide = "SELL" if exchange.position > 0 else "BUY"
         opening: OrderSide = "BUY" if exchange.position > 0 else "SELL"
         match kind:
-            case "kill":
-                if self.processes:
-                    self.processes[-1].killed = True
-                    self.tasks[-1].cancel()
-            case "freeze":
-                if self.processes:
-                    self.processes[-1].frozen_until = self.loop.time() + draw.uniform(0.5, 30)
-                    self.taken_over.set()
+            case "kill" | "freeze" if self.processes:
+                self._strike(kind)
+            case "kill_at_gate" | "freeze_at_gate" if self.processes:
+                self.processes[-1].at_gate = lambda: self._strike(kind.removesuffix("_at_gate"))
             case "manual_close" if exchange.position:
                 exchange.trade_by_hand(closing, abs(exchange.position))
             case "manual_part" if abs(exchange.position) > Decimal("0.2"):
@@ -304,6 +302,16 @@ class World:
                 db.refuse_entries = 1
         if draw.random() < 0.5:
             self._wake()
+
+    def _strike(self, kind: str) -> None:
+        """Kill or freeze the newest process."""
+        process = self.processes[-1]
+        if kind == "kill":
+            process.killed = True
+            self.tasks[-1].cancel()
+        else:
+            process.frozen_until = self.loop.time() + self.draw.choice([2.2, self.draw.uniform(0.5, 30)])
+            self.taken_over.set()
 
     def _hint(self) -> None:
         """The account's streams: late, repeated, or lost."""
@@ -397,7 +405,7 @@ class World:
         self.exchange.faults.__dict__.update(Faults().__dict__)
         for process in self.processes:
             process.outage = 0
-            process.kill_at = None
+            process.kill_at = process.at_gate = None
         await self._sleep(SETTLING_S)
         if self.db.control.frozen:
             self.db.demand(answer=self.draw.choice(["adopt", "ignore"]))
@@ -484,6 +492,9 @@ class World:
             self._violate("two entries of one decision")
         for intent in db.intents.values():
             order = exchange.orders.get(intent.link_id)
+            unsent = intent.state in (IntentState.REJECTED, IntentState.STALE, IntentState.DROPPED)
+            if unsent and order is not None and order.status is not OrderStatus.REJECTED:
+                self._violate(f"{intent.leg} is {intent.state}, and its order {order.status}")
             if (order.filled if order is not None else Decimal(0)) != intent.filled:
                 self._violate(f"{intent.leg} has {intent.filled} filled, its order {order}")
         if len(db.stepped) != len(set(db.stepped)):
@@ -493,7 +504,7 @@ class World:
         traded = sum((trade.qty for trade in db.trades), Decimal(0))
         if db.ended and not opened == closed == traded:
             self._violate(f"opened {opened}, closed {closed}, traded {traded}")
-        if exchange.calls > 3000:
+        if exchange.calls > 5000:
             self._violate(f"{exchange.calls} calls of the exchange")
 
 

@@ -410,3 +410,12 @@ def test_an_incident_that_was_noted_is_not_noted_again() -> None:
         if isinstance(record, Note):
             scene.book.note(record.incident)
     assert incidents(scene) == []
+
+
+def test_no_entry_over_a_foreign_position_that_is_ignored() -> None:
+    scene = Scene().shows()
+    scene.executes("SELL", "1", "100")
+    scene.control(answer="ignore")
+    scene.book.answer_foreign(D(0), ())
+    scene.close("100").shows("SHORT", "1")
+    assert sends(scene) == []
