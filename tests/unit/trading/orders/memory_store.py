@@ -71,6 +71,7 @@ class Database:
     incidents: dict[str, str] = field(default_factory=dict)
     passes: list[tuple[str, int, float]] = field(default_factory=list)
     stepped: list[datetime] = field(default_factory=list)
+    answers: list[str | None] = field(default_factory=list)  # of people, to foreign changes
     refuse_entries: int = 0  # so many of the next entries are refused by a limit
 
     def demand(self, **changes: object) -> None:
@@ -163,9 +164,9 @@ class MemoryStore:
         for intent in change.intents:
             before = db.intents.get(intent.link_id)
             if before is not None and before.state is not intent.state:
-                assert intent.state in TRANSITIONS[before.state] or intent.filled > before.filled, (
-                    f"{before.state} → {intent.state}"
-                )
+                assert intent.state in TRANSITIONS[before.state], f"{before.state} → {intent.state}"
+            if before is not None and before.state.is_final:
+                assert intent.filled == before.filled, f"{intent.leg} was {before.state} before its last fill"
             if before is None and intent.is_entry and db.refuse_entries:
                 db.refuse_entries -= 1
                 refused[intent.link_id] = "max_trades_per_month"
@@ -181,6 +182,7 @@ class MemoryStore:
         if change.freezes:
             db.demand(frozen=True, answer=None)
         if change.thaws:
+            db.answers.append(db.control.answer)
             db.demand(frozen=False, answer=None)
         if change.ends:
             db.ended, db.ended_at = True, self._process.loop.now()

@@ -35,6 +35,7 @@ SESSION = UUID("01980000-0000-7000-8000-000000000001")
 BAR_S, TICKS = 60, 8
 SETTLING_S = 200
 TERMS = Terms(Instrument(), Decimal("0.00055"))
+HANDS = ["manual_close", "manual_part", "no_stop", "foreign", "foreign_order", "liquidate", "adl", "fund"]
 UP: dict[str, object] = {"left": "close", "op": ">", "right": "open"}
 DOWN: dict[str, object] = {"left": "close", "op": "<", "right": "open"}
 
@@ -165,7 +166,7 @@ class World:
         self.rows: list[Bar] = []
         self.actors: list[SessionActor] = []
         self.processes: list[Process] = []
-        self.interfered = False
+        self.handled_at = 0.0  # when a person interfered last
         self.faulty = True
         self._used: set[tuple[str, int, float]] = set()
         self.facts = SessionFacts(
@@ -257,7 +258,7 @@ class World:
                 "adl",
                 "fund",
             ]
-            kinds += draw.sample(hands, draw.randint(1, 3))
+            kinds += draw.sample(hands, draw.randint(1, 3)) + ["answer"] * draw.randint(0, 2)
         if draw.random() < 0.3:
             kinds += draw.choice([["stop"], ["pause"], ["kill_switch"], ["limit"], ["pause", "resume"]])
         return sorted((draw.uniform(BAR_S, last), kind) for kind in kinds)
@@ -279,17 +280,17 @@ class World:
                 exchange.stop = None
                 exchange.remember()
             case "foreign":
-                self.interfered = True
                 exchange.trade_by_hand(opening, Decimal("0.3"))
             case "foreign_order":
-                self.interfered = True
-                self.hand = exchange.order_by_hand("BUY", Decimal("0.3"))
+                exchange.order_by_hand("BUY", Decimal("0.3"))
             case "liquidate" if exchange.position:
                 exchange.take_over(ExecutionKind.LIQUIDATION, abs(exchange.position))
             case "adl" if abs(exchange.position) > Decimal("0.1"):
                 exchange.take_over(ExecutionKind.ADL, Decimal("0.1"))
             case "fund" if exchange.position:
                 exchange.fund(Decimal("0.01"))
+            case "answer" if db.control.frozen:
+                db.demand(answer=draw.choice(["adopt", "ignore"]))
             case "stop":
                 db.demand(flatten=draw.choice(["manual", "end_of_data"]), ends=True)
             case "pause":
@@ -300,6 +301,8 @@ class World:
                 db.demand(refusal="kill_switch", flatten=draw.choice([None, "kill_switch"]))
             case "limit":
                 db.refuse_entries = 1
+        if kind in HANDS:
+            self.handled_at = self.loop.time()
         if draw.random() < 0.5:
             self._wake()
 
@@ -393,7 +396,8 @@ class World:
                 self._violate("an entry was sent without a stop")
             if self.exchange.leverage != self.facts.leverage:
                 self._violate(f"an entry was sent with a leverage of {self.exchange.leverage}")
-            if self.exchange.position != db.ignored and not self.people:
+            settled = self.loop.time() - self.handled_at > 15
+            if self.exchange.position and settled:
                 self._violate(f"an entry was sent over a position of {self.exchange.position}")
         elif not order.reduce_only:
             self._violate(f"{intent.leg} is not reduce-only")
@@ -479,6 +483,11 @@ class World:
         for _, execution in exchange.executions:
             booked = db.bookings.get(execution.execution_id, [])
             parts = sum((each.part for each in booked), Decimal(0))
+            if (
+                any(each.effect == "entry" and each.link_id is None for each in booked)
+                and "adopt" not in db.answers
+            ):
+                self._violate(f"{execution} was booked as ours")
             wrong = [each.reason for each in booked if each.effect == "close" and not _fits(each)]
             if wrong:
                 self._violate(f"{execution} is booked as {wrong}")
