@@ -204,10 +204,11 @@ class World:
 
     async def run(self) -> None:
         supervisor = asyncio.create_task(self._supervise())
-        events = self._events()
+        for at, kind in self._events():
+            self.loop.call_later(at, self._happen, kind)
         price = self.exchange.price
         for number in range(self.bars):
-            await self._trade_bar(number, price, events)
+            await self._trade_bar(number, price)
             price = self.exchange.price
         await self._settle()
         self._check_rest()
@@ -222,12 +223,10 @@ class World:
         if supervisor.done() and not supervisor.cancelled() and (error := supervisor.exception()) is not None:
             raise error
 
-    async def _trade_bar(self, number: int, opened: Decimal, events: list[tuple[float, str]]) -> None:
+    async def _trade_bar(self, number: int, opened: Decimal) -> None:
         high = low = opened
         for _ in range(TICKS):
             await self._sleep(BAR_S / TICKS)
-            while events and events[0][0] <= self.loop.time() - self.start:
-                self._happen(events.pop(0)[1])
             move = Decimal(self.draw.randint(-45, 45)) / 100
             price = max(self.exchange.price + move, Decimal(50))
             high, low = max(high, price), min(low, price)
@@ -261,7 +260,10 @@ class World:
             kinds += draw.sample(hands, draw.randint(1, 3)) + ["answer"] * draw.randint(0, 2)
         if draw.random() < 0.3:
             kinds += draw.choice([["stop"], ["pause"], ["kill_switch"], ["limit"], ["pause", "resume"]])
-        return sorted((draw.uniform(BAR_S, last), kind) for kind in kinds)
+        # Half of them soon after a close, when orders are under way.
+        closes = [BAR_S * number for number in range(1, self.bars)]
+        times = [draw.choice([draw.uniform(BAR_S, last), draw.choice(closes) + draw.uniform(0, 4)]) for _ in kinds]
+        return sorted(zip(times, kinds, strict=True))
 
     def _happen(self, kind: str) -> None:
         exchange, db, draw = self.exchange, self.db, self.draw
