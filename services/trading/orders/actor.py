@@ -25,7 +25,7 @@ from services.trading.exchange.venue import (
 )
 from services.trading.orders.book import Book, SessionFacts
 from services.trading.orders.intents import Intent, IntentState
-from services.trading.orders.planner import (
+from services.trading.orders.plan import (
     Answer,
     AnswerForeign,
     Ask,
@@ -44,13 +44,13 @@ from services.trading.orders.planner import (
     SetStop,
     View,
     observe,
-    plan,
     refusal_of,
     stop_kind,
 )
+from services.trading.orders.planner import plan
 from services.trading.orders.store import Incident, Store
 from shared.chassis.crash_points import point
-from shared.chassis.infrastructure_faults import is_infrastructure
+from shared.chassis.infrastructure_faults import RETRYABLE_FAULTS
 from shared.strategy.execution.exchange_steps import ExchangeExecution
 from shared.strategy.execution.outcome import StepOutcome
 from shared.strategy.series import Series
@@ -114,9 +114,7 @@ class SessionActor:
                 return
             except _MemoryBehind:
                 continue
-            except Exception as error:
-                if not is_infrastructure(error):
-                    raise
+            except RETRYABLE_FAULTS as error:
                 log.warning("orders_restart", session_id=str(self._facts.session_id), error=repr(error))
                 await asyncio.sleep(FAULT_PAUSE_S)
 

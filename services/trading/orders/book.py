@@ -23,7 +23,7 @@ SETTLE_COIN = "USDT"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SessionFacts:
-    """What does not change while a session runs."""
+    """The facts of a session that do not change while it runs."""
 
     session_id: UUID
     symbol: str

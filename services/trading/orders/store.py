@@ -1,4 +1,4 @@
-"""What the orders of a session need of the database, under the session's lease.
+"""The database as the orders of a session need it, under the session's lease.
 
 One `Store` serves one session under one lease (its epoch is the store's own). Each method is one transaction. A
 method that returns None has changed nothing: the lease is lost, or memory is behind the database; the caller loads
@@ -21,7 +21,7 @@ FreezeAnswer = Literal["adopt", "ignore"]
 
 @dataclass(frozen=True, slots=True)
 class Control:
-    """What people and limits demand of the session now; read often, so it must be cheap to read.
+    """The demands of people and limits on the session; read often, so it must be cheap to read.
 
     `refusal`: the code that refuses entries (`paused`, `plan_limit`, `kill_switch`, `account_risk`,
     `platform_frozen`, …), or None. `flatten`: the reason with which everything is closed, or None. `ends`: the

@@ -16,7 +16,8 @@ from services.trading.exchange.venue import (
 )
 from services.trading.orders.book import Book, SessionFacts
 from services.trading.orders.intents import Intent, IntentState, Leg
-from services.trading.orders.planner import Answer, Observations, Plan, View, observe, plan
+from services.trading.orders.plan import Answer, Observations, Plan, View, observe
+from services.trading.orders.planner import plan
 from services.trading.orders.store import Change, Control, Loaded
 from shared.contracts.types import EPOCH, from_ms
 from shared.strategy.bars import Side

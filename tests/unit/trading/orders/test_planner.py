@@ -6,7 +6,7 @@ import pytest
 
 from services.trading.exchange.venue import OrderOrigin, OrderStatus
 from services.trading.orders.intents import IntentState
-from services.trading.orders.planner import (
+from services.trading.orders.plan import (
     AnswerForeign,
     Ask,
     Cancel,
