@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
+from typing import Literal
 from uuid import UUID
 
 from services.trading.exchange.venue import ExecutionKind, OrderOrigin, OrderSide, VenueExecution
@@ -16,6 +17,8 @@ from shared.strategy.decimals import ZERO, exact, quantised_quotient
 from shared.strategy.execution.exchange_steps import ExchangeExecution
 from shared.strategy.execution.outcome import NO_OUTCOME, Reason, StepOutcome
 
+Rest = Literal["entry", "foreign", "ignored"]
+"""The effect of the part of an execution that closes nothing."""
 CLOSING_LEGS: tuple[Leg, ...] = ("exit", "stop", "flatten")
 OF_POSITION = (OrderOrigin.STOP_LOSS, OrderOrigin.TAKE_PROFIT, OrderOrigin.TRAILING_STOP)
 SETTLE_COIN = "USDT"
@@ -210,7 +213,8 @@ class Book:
             self._bookings.append(Booking(execution, "funding", execution.quantity))
             return
         intent = self.intents.get(execution.link_id or "")
-        self._allocate(execution, execution.quantity, intent, adopting=False)
+        rest: Rest = "entry" if intent is not None and intent.is_entry else "foreign"
+        self._allocate(execution, execution.quantity, intent, rest)
         if intent is not None:
             self.put(_filled_by(intent, execution))
         self.end_entry_if_done()
@@ -220,40 +224,37 @@ class Book:
 
         `unexplained`: by how much the position on the exchange differs from the executions; it is ignored.
         """
-        answer, foreign = self.control.answer, self.foreign
-        self.foreign = []
+        rest: Rest = "entry" if self.control.answer == "adopt" else "ignored"
+        foreign, self.foreign = self.foreign, []
         for booking in foreign:
-            if answer == "adopt":
-                self._allocate(booking.execution, booking.part, None, adopting=True)
-            else:
-                self._bookings.append(replace(booking, effect="ignored"))
-                self.ignored += _signed_part(booking)
+            self._allocate(booking.execution, booking.part, None, rest)
         self.ignored += unexplained
         self._orders_ignored = tuple(foreign_orders)
         self.ignored_orders.update(self._orders_ignored)
         self._flags["thaws"] = True
         self.control = replace(self.control, frozen=False, answer=None)
 
-    def _allocate(
-        self, execution: VenueExecution, quantity: Decimal, intent: Intent | None, *, adopting: bool
-    ) -> None:
-        """Split an execution into what closes the position, what was ignored, and what opens."""
-        side: Side = "LONG" if execution.side == "BUY" else "SHORT"
+    def _allocate(self, execution: VenueExecution, quantity: Decimal, intent: Intent | None, rest: Rest) -> None:
+        """Split an execution into what reduces the ignored position, what closes ours, and the rest."""
+        side = side_of(execution.side)
         left = quantity
-        if intent is None and not adopting and execution.origin not in OF_POSITION:
+        if intent is None and execution.origin not in OF_POSITION:
             left -= self._reduce_ignored(execution, side, left)
         position = self.execution.position
         if left and position is not None and position.side != side:
             part = min(left, position.left)
-            reason = self._reason(execution, intent)
-            self._fill(execution, "close", part, reason, intent)
+            self._fill(execution, "close", part, self._reason(execution, intent), intent)
             left -= part
         if left:
             left -= self._reduce_ignored(execution, side, left)
         if not left:
             return
-        if adopting or (intent is not None and intent.is_entry):
+        if rest == "entry":
             self._fill(execution, "entry", left, "entry", intent)
+            return
+        if rest == "ignored":
+            self.ignored += signed(left, side)
+            self._bookings.append(Booking(execution, "ignored", left))
             return
         booking = Booking(execution, "foreign", left)
         self.foreign.append(booking)
@@ -276,13 +277,17 @@ class Book:
         return part
 
     def _fill(
-        self, execution: VenueExecution, effect: str, part: Decimal, reason: Reason, intent: Intent | None
+        self,
+        execution: VenueExecution,
+        effect: Literal["entry", "close"],
+        part: Decimal,
+        reason: Reason,
+        intent: Intent | None,
     ) -> None:
         time_ms, fee = self._bar_ms(execution, intent), self._fee(execution, part)
         link = intent.link_id if intent is not None else None
         if effect == "entry":
-            side: Side = "LONG" if execution.side == "BUY" else "SHORT"
-            self._add(self.execution.book_entry(time_ms, side, part, execution.price, fee))
+            self._add(self.execution.book_entry(time_ms, side_of(execution.side), part, execution.price, fee))
             self._bookings.append(Booking(execution, "entry", part, link, reason))
             return
         self._add(self.execution.book_close(time_ms, part, execution.price, fee, reason))

@@ -47,6 +47,9 @@ SETTLE = timedelta(seconds=10)
 """How long the exchange may contradict itself or its executions before the difference counts."""
 UNPROTECTED = timedelta(seconds=5)
 UNPROTECTED_CLOSES = timedelta(seconds=15)
+SHORTEST_LEAD = timedelta(seconds=2)
+FRESH = timedelta(seconds=10)
+"""How old the view may be, when an entry is decided, to send it."""
 FIRST_POLL, LONGEST_POLL = timedelta(milliseconds=200), timedelta(seconds=10)
 LONGEST_BACKOFF = timedelta(seconds=60)
 MAX_TARGET_ATTEMPTS = 5
@@ -69,12 +72,14 @@ class _Planner:
         self._restrict_entry()
         self._resolve_interrupted()
         view = self.seen.view
-        if view is None or self.seen.is_outdated or self.now >= view.at + RECONCILE_EVERY:
+        if view is None:
             self._command(Read(), "read")
-            if view is None:
-                return
+            return
+        due = self._next_reading(view)
+        if self.seen.is_outdated or due <= self.now:
+            self._command(Read(), "read")
         else:
-            self._wake(view.at + RECONCILE_EVERY)
+            self._wake(due)
         self._resolve_sent(view)
         self._watch_foreign(view)
         position = self.book.execution.position
@@ -84,6 +89,17 @@ class _Planner:
             self._keep_position(view, position)
         if self.book.control.ends:
             self._end(view)
+
+    def _next_reading(self, view: View) -> datetime:
+        """Return when to read the account without a cause: every minute, and shortly before the next close, so that
+        an entry need not wait for it. Sessions read at different times."""
+        due = view.at + RECONCILE_EVERY
+        facts, last_bar = self.book.facts, self.book.last_bar
+        if last_bar is None:
+            return due
+        lead = SHORTEST_LEAD + timedelta(milliseconds=facts.session_id.int % 6000)
+        before_close = last_bar + timedelta(milliseconds=2 * facts.interval_ms) - lead
+        return min(due, before_close) if view.at < before_close else due
 
     # Output.
 
@@ -241,6 +257,8 @@ class _Planner:
         leverage = self.book.facts.leverage
         if self.book.execution.equity <= ZERO:
             self._move(entry, IntentState.DROPPED)
+        elif view.at < entry.created_at - FRESH:
+            self._command(Read(), "read")
         elif self.seen.is_outdated or view.signed_position or self._others_open(entry):
             self._command(Read(), "read", not_before=view.at + FIRST_POLL)
         elif view.position.leverage != leverage:

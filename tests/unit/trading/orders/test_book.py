@@ -204,3 +204,14 @@ def test_nothing_new_is_no_change() -> None:
     scene = Scene().entered()
     scene.change()
     assert scene.book.take_change(scene.execution.snapshot) is None
+
+
+@pytest.mark.parametrize("answer", ["adopt", "ignore"])
+def test_a_foreign_position_that_an_entry_met_has_closed_a_part_of_it(answer: str) -> None:
+    scene = Scene().close("100").sent("entry")
+    scene.executes("SELL", "0.3", "100")
+    scene.fill("entry", "1", "100")
+    scene.control(answer=answer)
+    scene.book.answer_foreign(D(0), ())
+    assert (scene.book.signed_position, scene.book.ignored) == (D("0.7"), D(0))
+    assert scene.change().outcome.fills[-1].reason == "manual"

@@ -419,3 +419,18 @@ def test_no_entry_over_a_foreign_position_that_is_ignored() -> None:
     scene.book.answer_foreign(D(0), ())
     scene.close("100").shows("SHORT", "1")
     assert sends(scene) == []
+
+
+def test_an_entry_needs_a_view_from_shortly_before_its_close() -> None:
+    scene = Scene().close("50").wait(3589).shows().close("100")
+    assert scene.plan().commands == [Read()]
+
+
+def test_the_account_is_read_shortly_before_each_close() -> None:
+    scene = Scene().close("50").wait(3560).shows()
+    lead = (scene.at(40) - scene.plan().wake_at).total_seconds()
+    assert 2 <= lead <= 8
+    scene.wait(40 - lead)
+    assert scene.plan().commands == [Read()]
+    scene.shows()
+    assert scene.plan().commands == []
