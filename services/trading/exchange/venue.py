@@ -31,6 +31,10 @@ class KeyRejected(Refused):
     """The key is revoked, expired, not valid from this address, or lacks the permission."""
 
 
+class LinkIdUsed(Refused):
+    """An order with this link id was created before: by an earlier try of the same command."""
+
+
 class NotSent(Exception):
     """The command was not carried out, and may be repeated after `wait_s` seconds."""
 
@@ -182,7 +186,7 @@ class Venue(Protocol):
     async def create_order(self, order: NewOrder) -> str:
         """Return the exchange's order id: the order is accepted, and not yet more. Raises as a command.
 
-        A link id that the account has used already raises Refused, never creates a second order.
+        A link id that the account has used already raises LinkIdUsed, never creates a second order.
         """
 
     async def cancel_order(self, symbol: str, link_id: str) -> None:

@@ -386,15 +386,20 @@ class Execution:
     ) -> None:
         fill = close_part(position, time_ms, price, qty, reason, self._position_terms)
         step.fills.append(fill)
-        if position.left:
-            return
-        trade = to_trade(position, fill, self.strategy.content_hash)
+        if not position.left:
+            self._end_trade(step, to_trade(position, fill, self.strategy.content_hash))
+
+    def _end_trade(self, step: Step, trade: Trade) -> None:
         step.trades.append(trade)
         state = self._state
         state.position = None
         state.cooldown = self._risk.cooldown_bars
         state.equity += trade.pnl
         state.day.pnl += trade.pnl
+        self._apply_daily_loss()
+
+    def _apply_daily_loss(self) -> None:
+        state = self._state
         limit = self._risk.max_daily_loss_percentage
         if limit is not None and state.day.pnl <= -state.day.equity * percent_of(limit):
             state.day.stopped = True

@@ -1,0 +1,1 @@
+"""Orders of live sessions: decision → intent → order → fills → trade."""

@@ -1,0 +1,159 @@
+"""How the actor treats each outcome of a command, and what it does not send."""
+
+import asyncio
+import random
+from datetime import datetime, timedelta
+from decimal import Decimal
+
+from services.trading.exchange.venue import KeyRejected, LinkIdUsed, NewOrder, NotSent, OutcomeUnknown, Refused
+from services.trading.orders.actor import SessionActor
+from services.trading.orders.book import SessionFacts
+from services.trading.orders.intents import Intent, IntentState
+from shared.strategy.bars import Bar
+from tests.unit.trading.orders.memory_exchange import SYMBOL, Faults, MemoryExchange
+from tests.unit.trading.orders.memory_store import Database, MemoryStore, Process
+from tests.unit.trading.orders.schedules import SESSION, STRATEGIES, ProcessBars
+from tests.unit.trading.orders.virtual_time import VirtualLoop, run
+
+S = IntentState
+
+
+class Venue(MemoryExchange):
+    """Raises what it is given at the first orders, and accepts the others."""
+
+    def __init__(self, loop: VirtualLoop, *outcomes: Exception) -> None:
+        super().__init__(loop, random.Random(1), Faults(), Decimal(100))
+        self.outcomes = list(outcomes)
+        self.sent: list[NewOrder] = []
+
+    async def create_order(self, order: NewOrder) -> str:
+        self.sent.append(order)
+        if self.outcomes:
+            raise self.outcomes.pop(0)
+        return await super().create_order(order)
+
+
+class FreezingStore(MemoryStore):
+    """The process sleeps after it has passed the gate for the first time."""
+
+    sleeps_s = 3.0
+
+    async def pass_gate(self, link_ids: object, now: datetime) -> frozenset[str] | None:
+        passed = await super().pass_gate(link_ids, now)  # type: ignore[arg-type]
+        await asyncio.sleep(self.sleeps_s)
+        self.sleeps_s = 0
+        return passed
+
+
+class Scene:
+    """A bar has closed at which the session enters; the next one is not there yet."""
+
+    def __init__(self, loop: VirtualLoop, *outcomes: Exception, store: type[MemoryStore] = MemoryStore) -> None:
+        loop.moved = 60.0
+        self.loop = loop
+        self.db = Database(epoch=1)
+        self.venue = Venue(loop, *outcomes)
+        strategy = STRATEGIES[0]
+        facts = SessionFacts(
+            session_id=SESSION,
+            symbol=SYMBOL,
+            strategy_hash=strategy.content_hash,
+            leverage=strategy.risk.leverage,
+            interval_ms=60_000,
+            entry_deadline=timedelta(seconds=6),
+            min_order_qty=Decimal("0.001"),
+        )
+        row = Bar(0, Decimal(99), Decimal(100), Decimal(99), Decimal(100), Decimal(1))
+        self.bars = ProcessBars(strategy, [row])
+        self.actor = SessionActor(
+            facts, store(self.db, 1, Process(loop, random.Random(1))), self.venue, self.bars, loop.now
+        )
+
+    def run(self, seconds: float = 30) -> "Scene":
+        async def main() -> None:
+            task = asyncio.create_task(self.actor.run())
+            await asyncio.sleep(seconds)
+            if task.done():
+                task.result()
+
+        run(self.loop, main())
+        return self
+
+    @property
+    def entry(self) -> Intent:
+        (entry,) = [intent for intent in self.db.intents.values() if intent.is_entry]
+        return entry
+
+
+def test_an_accepted_order_is_filled_and_protected(loop: VirtualLoop) -> None:
+    scene = Scene(loop).run()
+    assert scene.entry.state is S.FILLED
+    assert (scene.venue.position, scene.venue.stop) == (Decimal(1), Decimal(99))
+    assert sorted(order.price for order in scene.venue.sent if order.price) == [Decimal("100.4"), Decimal("100.8")]
+
+
+def test_a_refusal_is_final_and_reported_with_the_exchanges_words_and_code(loop: VirtualLoop) -> None:
+    scene = Scene(loop, Refused(110007, "available balance not enough")).run()
+    entry = scene.entry
+    assert (entry.state, entry.venue_code, entry.venue_message) == (
+        S.REJECTED,
+        110007,
+        "available balance not enough",
+    )
+    assert list(scene.db.incidents.values()) == ["order_refused"]
+    assert len(scene.venue.sent) == 1
+
+
+def test_what_was_not_sent_is_sent_again_after_the_time_the_exchange_asks_for(loop: VirtualLoop) -> None:
+    scene = Scene(loop, NotSent("too many visits", 2)).run()
+    assert scene.entry.state is S.FILLED
+    assert len({order.link_id for order in scene.venue.sent if order.price is None}) == 1
+
+
+def test_an_entry_that_could_not_be_sent_in_time_is_stale(loop: VirtualLoop) -> None:
+    scene = Scene(loop, NotSent("too many visits", 10)).run()
+    assert scene.entry.state is S.STALE
+    assert len(scene.venue.sent) == 1
+
+
+def test_an_unknown_outcome_is_asked_for_and_not_repeated_within_the_window(loop: VirtualLoop) -> None:
+    scene = Scene(loop, OutcomeUnknown()).run(seconds=9)
+    assert scene.entry.state is S.UNKNOWN
+    assert len(scene.venue.sent) == 1
+
+
+def test_after_the_window_an_entry_is_too_old_to_be_sent_again(loop: VirtualLoop) -> None:
+    assert Scene(loop, OutcomeUnknown()).run(seconds=30).entry.state is S.STALE
+
+
+def test_a_link_id_that_is_used_is_no_refusal(loop: VirtualLoop) -> None:
+    assert Scene(loop, LinkIdUsed(110072, "duplicate")).run(seconds=5).entry.state is S.UNKNOWN
+
+
+def test_a_rejected_key_is_reported(loop: VirtualLoop) -> None:
+    scene = Scene(loop, KeyRejected(33004, "api key expired")).run()
+    assert set(scene.db.incidents.values()) == {"key_rejected", "order_refused"}
+
+
+def test_a_process_that_slept_after_the_gate_passes_it_again_before_it_sends(loop: VirtualLoop) -> None:
+    scene = Scene(loop, store=FreezingStore).run()
+    entry = scene.entry.link_id
+    assert [link for link, _, _ in scene.db.passes].count(entry) == 2
+    assert [order.link_id for order in scene.venue.sent].count(entry) == 1
+
+
+def test_a_worker_that_has_lost_the_lease_stops(loop: VirtualLoop) -> None:
+    scene = Scene(loop)
+    scene.db.epoch = 2
+    scene.run(seconds=5)
+    assert (scene.venue.sent, scene.db.intents) == ([], {})
+
+
+def test_a_limit_that_refuses_the_intent_leaves_nothing_pending(loop: VirtualLoop) -> None:
+    scene = Scene(loop)
+    scene.db.refuse_entries = 1
+    scene.run()
+    assert scene.entry.state is S.DROPPED
+    assert scene.venue.sent == []
+    restored = scene.bars.restore(scene.db.snapshot, scene.db.last_bar)
+    assert not restored.pending
