@@ -13,7 +13,7 @@ import secrets
 from base64 import b64decode, b64encode
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
 
@@ -24,6 +24,7 @@ from services.trading.errors import KeyUnavailable, SecretUnreadable
 
 KEY_BYTES = 32
 NONCE_BYTES = 12
+MADE_AT = "%Y%m%dT%H%M%SZ"  # in UTC
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +108,12 @@ def parse_ring(content: str | bytes) -> Ring:
 
 
 def _new_id(now: datetime) -> str:
-    return f"{now:%Y%m%dT%H%M%SZ}-{secrets.token_hex(2)}"
+    return f"{now:{MADE_AT}}-{secrets.token_hex(2)}"
+
+
+def made_at(key_id: str) -> datetime:
+    """Return when a key was made: its id begins with that. Raises ValueError."""
+    return datetime.strptime(key_id.partition("-")[0], MADE_AT).replace(tzinfo=UTC)
 
 
 class FileKeyRing:

@@ -5,6 +5,7 @@ from collections import Counter
 
 import pytest
 
+from services.trading.custody.operations import MAX_ACCOUNTS
 from tests.integration.trading.conftest import Trading
 from tests.integration.trading.custody.conftest import KEY, PATH, SECRET, Desk, body, open_desk, refusals
 
