@@ -61,7 +61,7 @@ def keys() -> None:
 @home_option
 @click.option("--json", "as_json", is_flag=True, help="One JSON object.")
 def rotate_command(home: Path | None, as_json: bool) -> None:
-    """Make a new key and wrap every exchange key with it; the services go on meanwhile.
+    """Make a new key and wrap every exchange key with it; the services continue meanwhile.
 
     After an interruption run it again: it finishes that rotation and makes no other key. Exit code 1 if a stored
     key cannot be decrypted; its tenant has to replace it.

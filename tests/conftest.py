@@ -23,6 +23,7 @@ from stack.private_files import write_private
 from stack.reference.problems import list_problems
 from stack.service_keys import key_file_of, list_file_of, make_service_keys
 from tests.backend import PASSWORD, RUN_FOLDER, Servers, admin_execute, begin_run, end_run, servers_of_run
+from tests.closed_sockets import close_sockets
 from tests.pace import patient
 from tests.scheduling import Scheduling, turn
 from tests.topic_sets import TopicSets
@@ -42,6 +43,8 @@ def pytest_configure(config: pytest.Config) -> None:
     for name in [name for name in os.environ if name.startswith(("POSTGRES_", "KAFKA_", "TRADEFLEET_HOME"))]:
         if name not in ("KAFKA_HOME", "KAFKA_BOOTSTRAP"):
             del os.environ[name]
+    os.environ.pop("TRADEFLEET_LIVE", None)
+    close_sockets()
     # A password hash of production takes 100 ms of processor time; tests/unit/auth/test_passwords.py makes some.
     os.environ["AUTH_PASSWORD_MEMORY_KIB"] = "1024"
     if not hasattr(config, "workerinput"):
