@@ -41,23 +41,23 @@ def _given_hosts() -> set[str]:
 
 def close_sockets() -> None:
     """Refuse every address beyond this machine, from now on."""
-    socket.socket.connect = _checked_connect  # type: ignore[method-assign]
-    socket.socket.connect_ex = _checked_connect_ex  # type: ignore[method-assign]
-    socket.socket.sendto = _checked_sendto  # type: ignore[method-assign]
-    socket.getaddrinfo = _checked_getaddrinfo
+    _install(_checked_connect, _checked_connect_ex, _checked_sendto, _checked_getaddrinfo)
 
 
 @contextmanager
 def open_sockets() -> Iterator[None]:
     """Open them, to fetch the servers that the run needs."""
-    socket.socket.connect = _connect  # type: ignore[method-assign]
-    socket.socket.connect_ex = _connect_ex  # type: ignore[method-assign]
-    socket.socket.sendto = _sendto  # type: ignore[method-assign]
-    socket.getaddrinfo = _getaddrinfo
+    _install(_connect, _connect_ex, _sendto, _getaddrinfo)
     try:
         yield
     finally:
         close_sockets()
+
+
+def _install(connect: Any, connect_ex: Any, sendto: Any, getaddrinfo: Any) -> None:  # Any: functions of socket
+    for name, function in (("connect", connect), ("connect_ex", connect_ex), ("sendto", sendto)):
+        setattr(socket.socket, name, function)
+    socket.getaddrinfo = getaddrinfo
 
 
 def _check(host: object) -> None:

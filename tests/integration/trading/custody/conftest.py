@@ -23,7 +23,7 @@ PATH = "/v1/exchange-accounts"
 KEY, SECRET = "theApiKeyOfAnn0001", "theApiSecretOfAnn0001xyzxyzxyzxyz"
 
 
-def body(name: str = "bots", **changes: object) -> Json:
+def body(name: str = "bots", **changes: str) -> Json:
     return {"account_name": name, "environment": "SANDBOX", "api_key": KEY, "api_secret": SECRET, **changes}
 
 
@@ -40,7 +40,7 @@ class Desk:
         principal = await self.trading.subscribe(user_id)
         return ApiClient(self.client.url, self.client.http, self.tokens.make_token(principal.public_id))
 
-    async def added(self, user_id: int = 1, **changes: object) -> tuple[ApiClient, str]:
+    async def added(self, user_id: int = 1, **changes: str) -> tuple[ApiClient, str]:
         """Connect an account, and return its owner and its path."""
         caller = await self.caller(user_id)
         made = await caller.must("POST", PATH, body(**changes))

@@ -10,8 +10,9 @@ import pytest
 from prometheus_client import generate_latest
 
 from services.trading.app import build
+from services.trading.custody.account_reader import Site
 from services.trading.errors import LiveTradingOff, SecretUnreadable
-from services.trading.exchange.account_facts import Credentials
+from services.trading.exchange.account_facts import AccountFacts, Credentials
 from shared.chassis.errors import NotFound
 from shared.chassis.service import RunningService
 from shared.testing.api_client import ApiClient, open_client
@@ -182,7 +183,7 @@ async def _provoke(desk: Desk) -> list[str]:
 class Broken(Accounts):
     """A defect of the adapter, whose text repeats the request."""
 
-    async def read_account_facts(self, credentials: Credentials, site: object) -> None:  # type: ignore[override]
+    async def read_account_facts(self, credentials: Credentials, site: Site) -> AccountFacts:
         raise RuntimeError(f"cannot sign {credentials!r}") from ValueError(credentials)
 
 
