@@ -25,6 +25,7 @@ SETTINGS: Mapping[str, type[ServiceSettings]] = {
     "analytics": AnalyticsSettings,
     "notifications": NotificationsSettings,
 }
+KEY_ROLES = frozenset({"http", "jobs", "worker"})  # of trading: they decrypt exchange keys
 GATEWAY_NETWORKS = '["127.0.0.1/32"]'  # source addresses of the gateway's requests
 
 
@@ -87,6 +88,8 @@ def service_environment(
             "BYBIT_REST_URL": f"http://{sandbox}",
             "BYBIT_WS_URL": f"ws://{sandbox}/v5/public/linear",
         }
+        if not process.roles or KEY_ROLES.intersection(process.roles):
+            environment["EXCHANGE_KEYS_FILE"] = str(home.exchange_keys)
         if process.serves_http:
             environment["INTERNAL_HTTP_PORT"] = str(at.trading_internal)
     return environment

@@ -9,6 +9,8 @@ import psutil
 from filelock import FileLock, Timeout
 from pydantic import TypeAdapter
 
+from services.trading.custody.key_ring import new_ring
+from shared.chassis.clock import utc_now
 from shared.chassis.events.broker_access import KafkaAccess
 from stack.failure import BadInput
 from stack.migrate import SERVICES, new_passwords
@@ -51,6 +53,7 @@ class State:
     auth: str = ""
     auth_app: str = ""
     trading: str = ""
+    exchange_keys: str = ""  # the file of the key ring
     queues: dict[str, str] = field(default_factory=dict)
     kafka: str = ""
     kafka_login: dict[str, str | None] = field(default_factory=dict)  # the operator's: see login_json()
@@ -136,6 +139,14 @@ class Home:
         folder = self.path / "service-keys"
         make_service_keys(folder, SERVICES)
         return folder
+
+    @property
+    def exchange_keys(self) -> Path:
+        """The key ring that encrypts exchange keys; created if missing."""
+        file = self.path / "exchange-keys.json"
+        if not file.exists():
+            write_private(file, new_ring(utc_now()).to_json(), durable=True)
+        return file
 
     def secrets(self) -> Secrets:
         """Return the secrets; generate those that are missing, as in a home of an earlier version."""

@@ -17,10 +17,17 @@ def make_private_file(file: Path) -> Path:
     return file
 
 
-def write_private(file: Path, content: bytes) -> None:
-    """Write the file atomically."""
+def write_private(file: Path, content: bytes, *, durable: bool = False) -> None:
+    """Write the file atomically; if `durable`, so that it outlives a power cut."""
     partial = file.with_name(f".{file.name}.{os.getpid()}")
     partial.unlink(missing_ok=True)
     with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as opened:
         opened.write(content)
+        if durable:
+            opened.flush()
+            os.fsync(opened.fileno())
     partial.replace(file)
+    if durable:
+        folder = os.open(file.parent, os.O_RDONLY | os.O_DIRECTORY)
+        os.fsync(folder)
+        os.close(folder)

@@ -368,6 +368,7 @@ class Stack:
                 auth=self._database.dsn("auth_worker"),
                 auth_app=self._database.dsn("auth_app"),
                 trading=self._database.dsn("trading_app"),
+                exchange_keys=str(self._home.exchange_keys),
                 queues={service: self._database.dsn(f"{service}_queue") for service in SERVICES},
                 kafka=self._kafka.bootstrap,
                 kafka_login=login_json(self._kafka),

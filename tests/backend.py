@@ -20,6 +20,7 @@ from filelock import FileLock
 from stack.kafka import KafkaServer
 from stack.postgres import PostgresServer, popen_user
 from stack.users import change_owner, server_user
+from tests.closed_sockets import open_sockets
 from tests.pace import patient
 
 RUN_FOLDER = "TRADEFLEET_TEST_RUN"
@@ -68,7 +69,8 @@ def servers_of_run() -> Servers:
         state_file = folder / "servers.json"
         if state_file.exists():
             return Servers(**json.loads(state_file.read_text()))
-        servers = _start(folder)
+        with open_sockets():  # Kafka is fetched if it is not there yet
+            servers = _start(folder)
         state_file.write_text(json.dumps(asdict(servers)))
         return servers
 

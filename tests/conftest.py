@@ -15,11 +15,15 @@ from uuid import uuid4
 import asyncpg
 import pytest
 
+from services.trading.custody.key_ring import new_ring
+from shared.chassis.clock import utc_now
 from shared.chassis.telemetry import HTTP_PROBLEMS
 from stack.migrate import ROOT, SERVICES, DatabaseAccess, all_roles, create_database, migrate
+from stack.private_files import write_private
 from stack.reference.problems import list_problems
 from stack.service_keys import key_file_of, list_file_of, make_service_keys
 from tests.backend import PASSWORD, RUN_FOLDER, Servers, admin_execute, begin_run, end_run, servers_of_run
+from tests.closed_sockets import close_sockets
 from tests.pace import patient
 from tests.scheduling import Scheduling, turn
 from tests.topic_sets import TopicSets
@@ -39,6 +43,8 @@ def pytest_configure(config: pytest.Config) -> None:
     for name in [name for name in os.environ if name.startswith(("POSTGRES_", "KAFKA_", "TRADEFLEET_HOME"))]:
         if name not in ("KAFKA_HOME", "KAFKA_BOOTSTRAP"):
             del os.environ[name]
+    os.environ.pop("TRADEFLEET_LIVE", None)
+    close_sockets()
     # A password hash of production takes 100 ms of processor time; tests/unit/auth/test_passwords.py makes some.
     os.environ["AUTH_PASSWORD_MEMORY_KIB"] = "1024"
     if not hasattr(config, "workerinput"):
@@ -205,9 +211,21 @@ def service_keys(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="session")
+def exchange_keys(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Create the key ring that encrypts exchange keys."""
+    file = tmp_path_factory.mktemp("exchange-keys") / "ring.json"
+    write_private(file, new_ring(utc_now()).to_json())
+    return file
+
+
 @pytest.fixture
 def service_env(
-    database_access: DatabaseAccess, kafka_bootstrap: str, topic_prefix: str, service_keys: Path
+    database_access: DatabaseAccess,
+    kafka_bootstrap: str,
+    topic_prefix: str,
+    service_keys: Path,
+    exchange_keys: Path,
 ) -> ServiceEnv:
     """Return a function that gives a service's environment on this test's database and topics, shared by all
     services."""
@@ -223,6 +241,7 @@ def service_env(
             "KAFKA_TOPIC_PREFIX": topic_prefix,
             "SERVICE_KEY_FILE": str(key_file_of(service_keys, service)),
             "SERVICE_KEYS_FILE": str(list_file_of(service_keys)),
+            **({"EXCHANGE_KEYS_FILE": str(exchange_keys)} if service == "trading" else {}),
         }
 
     return environment

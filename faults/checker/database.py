@@ -24,6 +24,7 @@ CONSUMERS: Mapping[str, tuple[str, ...]] = {
     "session.started": ("analytics", "notifications"),
     "session.stopped": ("analytics", "notifications"),
     "session.alarmed": ("notifications",),
+    "exchange_account.alarmed": ("notifications",),
     "trade.opened": ("notifications",),
     "trade.closed": ("analytics", "billing", "notifications"),
     "alert.triggered": ("notifications",),

@@ -110,6 +110,15 @@ WHERE service = 'notifications' AND topic = 'session.alarmed'
                       AND session_id::text = body ->> 'session_id' AND event_type = 'SESSION_ALARMED')
       AND NOT EXISTS (SELECT FROM digested WHERE user_id::text = key AND digested.event_id = due.event_id);
 
+SELECT format('notifications: user %s has no notification of the alarm of exchange account %s (event %s)', key,
+              body ->> 'exchange_account_id', event_id)
+FROM due
+WHERE service = 'notifications' AND topic = 'exchange_account.alarmed'
+      AND NOT EXISTS (SELECT FROM notifications.user_system_events WHERE user_id::text = key
+                      AND data ->> 'exchange_account_id' = body ->> 'exchange_account_id'
+                      AND event_type = 'EXCHANGE_ACCOUNT_ALARMED')
+      AND NOT EXISTS (SELECT FROM digested WHERE user_id::text = key AND digested.event_id = due.event_id);
+
 SELECT format('notifications: user %s has no notification that alert %s fired (event %s)', key, body ->> 'alert_id',
               event_id)
 FROM due

@@ -26,6 +26,8 @@ CREATE FUNCTION pg_temp.thing_of(topic text, key text, body jsonb) RETURNS text 
         WHEN topic = 'session.alarmed'
             THEN concat_ws(' ', body ->> 'session_id', body ->> 'reason', body ->> 'aggregate_seq')
         WHEN topic LIKE 'session.%' THEN body ->> 'session_id'
+        WHEN topic = 'exchange_account.alarmed'
+            THEN concat_ws(' ', body ->> 'exchange_account_id', body ->> 'aggregate_seq')
         WHEN topic = 'usage.recorded'
             THEN concat_ws(' ', body ->> 'user_id', body ->> 'lease_id', body ->> 'kind', body ->> 'window')
         WHEN topic = 'quota.changed' THEN concat_ws(' ', body ->> 'user_id', body ->> 'quota_version')

@@ -14,7 +14,14 @@ from shared.chassis.postgres import Connection
 from shared.contracts.auth import UserRegistered, UserUpdated
 from shared.contracts.billing import SubscriptionChanged, UsageThreshold
 from shared.contracts.notifications import AlertTriggered
-from shared.contracts.trading import SessionAlarmed, SessionStarted, SessionStopped, TradeClosed, TradeOpened
+from shared.contracts.trading import (
+    ExchangeAccountAlarmed,
+    SessionAlarmed,
+    SessionStarted,
+    SessionStopped,
+    TradeClosed,
+    TradeOpened,
+)
 
 
 async def on_user_registered(connection: Connection, events: Sequence[UserRegistered]) -> None:
@@ -58,6 +65,11 @@ async def on_session_alarmed(connection: Connection, events: Sequence[SessionAla
     await notify_users(connection, [notices.from_session_alarmed(event, now) for event in events])
 
 
+async def on_exchange_account_alarmed(connection: Connection, events: Sequence[ExchangeAccountAlarmed]) -> None:
+    now = utc_now()
+    await notify_users(connection, [notices.from_exchange_account_alarmed(event, now) for event in events])
+
+
 async def on_trade_opened(connection: Connection, events: Sequence[TradeOpened]) -> None:
     now = utc_now()
     await notify_users(connection, [notices.from_trade_opened(event, now) for event in events])
@@ -83,6 +95,7 @@ EVENT_HANDLERS = (
     EventHandler(SessionStarted, on_session_started),
     EventHandler(SessionStopped, on_session_stopped),
     EventHandler(SessionAlarmed, on_session_alarmed),
+    EventHandler(ExchangeAccountAlarmed, on_exchange_account_alarmed),
     EventHandler(TradeOpened, on_trade_opened),
     EventHandler(TradeClosed, on_trade_closed),
     EventHandler(AlertTriggered, on_alert_triggered),

@@ -4,12 +4,17 @@ from services.trading.backtests.retention import retention
 from services.trading.backtests.worker import BacktestWorker
 from services.trading.bybit_api import MarketApi
 from services.trading.consumers import EVENT_HANDLERS
+from services.trading.custody.account_reader import AccountReader, NotConnected
+from services.trading.custody.custody import Custody
+from services.trading.custody.key_ring import FileKeyRing
+from services.trading.custody.probe import AccountProbe
 from services.trading.feed.feed import feed_job
 from services.trading.listed_series import Listing
 from services.trading.operations.start_session import PaperTerms
 from services.trading.routes.backtests import BacktestRoutes
 from services.trading.routes.candles import CandleRoutes
 from services.trading.routes.configurations import ConfigurationRoutes
+from services.trading.routes.exchange_accounts import ExchangeAccountRoutes
 from services.trading.routes.published_strategies import PublishingRoutes
 from services.trading.routes.session_parts import SessionPartRoutes
 from services.trading.routes.sessions import SessionRoutes
@@ -23,7 +28,7 @@ from shared.chassis.service_types import Context, Service
 from shared.market.demand import publish_demand
 
 
-def build(context: Context) -> Service:
+def build(context: Context, account_reader: AccountReader | None = None) -> Service:
     settings = context.settings
     assert isinstance(settings, TradingSettings), "trading has settings of its own"
     database = context.database
@@ -32,6 +37,11 @@ def build(context: Context) -> Service:
     listing = Listing(database, api)
     worker = Worker(database, settings, clock)
     paper = PaperTerms(settings.paper_fee, settings.paper_slippage)
+    ring = FileKeyRing(settings.exchange_keys_file, settings.exchange_keys.get_secret_value())
+    # The exchange's adapter stands here in place of NotConnected; tests pass a reader of their own.
+    reader = account_reader or NotConnected()
+    custody = Custody(ring, reader, allows_live=settings.tradefleet_live == "on")
+    check_every_s = settings.exchange_check_every_s
 
     async def close() -> None:
         api.close()
@@ -47,6 +57,7 @@ def build(context: Context) -> Service:
             *TradeRoutes(database).endpoints(),
             *BacktestRoutes(database, listing, paper, settings.backtest_most_bars).endpoints(),
             *CandleRoutes(database, listing).endpoints(),
+            *ExchangeAccountRoutes(database, custody, check_every_s).endpoints(),
         ],
         handlers=EVENT_HANDLERS,
         jobs=[
@@ -56,6 +67,7 @@ def build(context: Context) -> Service:
             feed_job(context, settings),
             Job("backtests", BacktestWorker(database, settings.backtest_processes).run, role="backtests"),
             retention(database, settings.backtest_keep_days),
+            AccountProbe(database, custody, check_every_s).job(),
         ],
         on_close=[close],
     )

@@ -2,6 +2,7 @@
 
 ProblemError
 ├── LiveTradingOff      403  no real orders on this platform
+├── RiskNoticeNotAccepted 403  before real orders
 ├── SessionEnded        409  a stopped session cannot change
 ├── StrategyInactive    409  it is deactivated
 ├── StrategyInUse       409  a running session uses it
@@ -10,16 +11,25 @@ ProblemError
 ├── ConfigurationsFull  409  delete one first
 ├── PublishedFull       409  unpublish one first
 ├── BacktestEnded       409
+├── ExchangeAccountKnown 409  you or another user connected it already
+├── ExchangeAccountInUse 409  a session trades on it
+├── ExchangeAccountNotUsable 409  the last check refused it
+├── ExchangeAccountsFull 409  delete one first
+├── SecretUnreadable    409  the stored key cannot be decrypted; replace it
+├── KeyUnavailable      503  the operator's key ring; as Unavailable
+├── ExchangeAccountRefused 422  names each field and what to do
+├── ExchangeUnreachable 424  not this platform but the exchange; nothing was stored
 └── TooManyBacktests    429
 """
 
 from typing import ClassVar
 
-from shared.chassis.errors import Conflict, Forbidden, ProblemError
+from shared.chassis.errors import Conflict, Forbidden, ProblemError, Unavailable
 
 
 class LiveTradingOff(Forbidden):
-    """A session was requested in mode LIVE; use PAPER."""
+    """A session in mode LIVE, or an exchange account of environment LIVE, on a platform whose operator has not
+    turned that on (`TRADEFLEET_LIVE`). Use PAPER, or an account of another environment."""
 
     type = "live-trading-off"
     title = "Trading with real orders is not available on this platform"
@@ -79,6 +89,72 @@ class BacktestEnded(Conflict):
 
     type = "backtest-ended"
     title = "The backtest has ended"
+
+
+class RiskNoticeNotAccepted(Forbidden):
+    """Accept the current risk notice first: `POST /v1/exchange-accounts/risk-notice` with its `version`."""
+
+    type = "risk-notice-not-accepted"
+    title = "The risk notice has not been accepted"
+
+
+class ExchangeAccountKnown(Conflict):
+    """The account at the exchange, or its key, is connected already. `exchange_account_id` is yours; it is absent
+    if another user connected it. Two keys of one account are one account: replace the key, or use a sub-account."""
+
+    type = "exchange-account-known"
+    title = "The exchange account is connected already"
+
+
+class ExchangeAccountInUse(Conflict):
+    """Stop the sessions that trade on the account before you delete it."""
+
+    type = "exchange-account-in-use"
+    title = "A running session trades on this account"
+
+
+class ExchangeAccountNotUsable(Conflict):
+    """The last check of the account refused it. `refusals` lists the reasons; correct them, then check it again."""
+
+    type = "exchange-account-not-usable"
+    title = "The exchange account cannot trade as it is"
+
+
+class ExchangeAccountsFull(Conflict):
+    """`limit` is the most exchange accounts you can have. Delete one first."""
+
+    type = "exchange-accounts-full"
+    title = "You have the maximum number of exchange accounts"
+
+
+class SecretUnreadable(Conflict):
+    """The stored key is not the one that was encrypted for this account; it was damaged or exchanged. Replace
+    it."""
+
+    type = "exchange-key-unreadable"
+    title = "The stored key cannot be decrypted"
+
+
+class KeyUnavailable(Unavailable):
+    """The key ring of the platform, or the key in it that encrypts this row, cannot be read at the moment."""
+
+
+class ExchangeAccountRefused(ProblemError):
+    """The account or its key is not one that a bot may trade with. `refusals` is a list of {field, reason}; a
+    reason says what to do. Nothing was stored."""
+
+    status: ClassVar[int] = 422
+    type: ClassVar[str] = "exchange-account-refused"
+    title: ClassVar[str] = "The exchange account cannot be used"
+
+
+class ExchangeUnreachable(ProblemError):
+    """The exchange does not answer, or not in a usable way. This platform works; nothing was stored. Try again."""
+
+    status: ClassVar[int] = 424
+    type: ClassVar[str] = "exchange-unreachable"
+    title: ClassVar[str] = "The exchange does not answer at the moment"
+    retry_after_s: ClassVar[int | None] = 5
 
 
 class TooManyBacktests(ProblemError):

@@ -14,6 +14,17 @@ BEGIN
 END
 $$;
 
+CREATE FUNCTION trading.destroy_earlier_secrets() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'trading', 'pg_temp'
+    AS $$
+BEGIN
+    DELETE FROM exchange_secrets
+    WHERE user_id = NEW.user_id AND exchange_account_id = NEW.exchange_account_id AND version < NEW.version;
+    RETURN NULL;
+END
+$$;
+
 CREATE FUNCTION trading.first_id_of(day date) RETURNS uuid
     LANGUAGE sql IMMUTABLE
     SET search_path TO 'trading', 'pg_temp'
@@ -116,6 +127,30 @@ CREATE PROCEDURE trading.keep_updated_at(IN kept_table text)
 BEGIN
     EXECUTE format('CREATE TRIGGER keep_updated_at BEFORE UPDATE ON %I FOR EACH ROW EXECUTE FUNCTION touch_updated_at()',
                    kept_table);
+END
+$$;
+
+CREATE FUNCTION trading.locate_exchange_uid(environment text, exchange_uid text, claim bigint DEFAULT NULL::bigint, release boolean DEFAULT false) RETURNS bigint
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'trading', 'pg_temp'
+    AS $$
+DECLARE
+    hashed bytea := sha256(convert_to(environment || ':' || exchange_uid, 'UTF8'));
+    owner bigint;
+BEGIN
+    IF claim IS NOT NULL THEN
+        IF claim IS DISTINCT FROM nullif(current_setting('app.user_id', true), '')::bigint
+           AND NOT claim = ANY (coalesce(string_to_array(nullif(current_setting('app.user_ids', true), ''), ',')::bigint[], '{}')) THEN
+            RAISE EXCEPTION 'an exchange account can be claimed for the current tenant only' USING ERRCODE = 'insufficient_privilege';
+        END IF;
+        IF release THEN
+            DELETE FROM exchange_uid_locator WHERE uid_sha256 = hashed AND user_id = claim;
+        ELSE
+            INSERT INTO exchange_uid_locator VALUES (hashed, claim) ON CONFLICT DO NOTHING;
+        END IF;
+    END IF;
+    SELECT user_id INTO owner FROM exchange_uid_locator WHERE uid_sha256 = hashed;
+    RETURN owner;
 END
 $$;
 
@@ -222,7 +257,7 @@ $$;
 
 CREATE FUNCTION trading.outbox_may_send(user_id bigint, topic text, key text, headers jsonb) RETURNS boolean
     LANGUAGE sql IMMUTABLE
-    RETURN COALESCE(CASE WHEN ((topic = 'market.interest'::text) AND (topic = ANY ('{activity.recorded,market.interest,session.alarmed,session.started,session.stopped,trade.closed,trade.opened,usage.recorded}'::text[]))) THEN (((headers ->> 'ce_source'::text) = 'trading'::text) AND ((headers ->> 'ce_type'::text) = topic) AND (user_id = 0) AND (split_part(key, ':'::text, 1) = 'trading'::text)) WHEN (topic = ANY ('{activity.recorded,market.interest,session.alarmed,session.started,session.stopped,trade.closed,trade.opened,usage.recorded}'::text[])) THEN (((headers ->> 'ce_source'::text) = 'trading'::text) AND ((headers ->> 'ce_type'::text) = topic) AND (key = (user_id)::text)) WHEN (topic = ANY ('{candle.closed.dlq,candle.opened.dlq,market.interest.dlq,subscription.changed.dlq}'::text[])) THEN (starts_with(((headers ->> 'dlq_group'::text) || '-'::text), 'trading-'::text) AND (((headers ->> 'dlq_topic'::text) || '.dlq'::text) = topic)) ELSE NULL::boolean END, false);
+    RETURN COALESCE(CASE WHEN (topic = 'market.interest'::text) THEN (((headers ->> 'ce_source'::text) = 'trading'::text) AND ((headers ->> 'ce_type'::text) = topic) AND (user_id = 0) AND (split_part(key, ':'::text, 1) = 'trading'::text)) WHEN (topic = ANY ('{activity.recorded,exchange_account.alarmed,market.interest,session.alarmed,session.started,session.stopped,trade.closed,trade.opened,usage.recorded}'::text[])) THEN (((headers ->> 'ce_source'::text) = 'trading'::text) AND ((headers ->> 'ce_type'::text) = topic) AND (key = (user_id)::text)) WHEN (topic = ANY ('{candle.closed.dlq,candle.opened.dlq,market.interest.dlq,subscription.changed.dlq}'::text[])) THEN (starts_with(((headers ->> 'dlq_group'::text) || '-'::text), 'trading-'::text) AND (((headers ->> 'dlq_topic'::text) || '.dlq'::text) = topic)) ELSE NULL::boolean END, false);
 
 CREATE PROCEDURE trading.tenant_table(IN tenant_table text, IN app text, IN worker text, IN queue text DEFAULT ''::text)
     LANGUAGE plpgsql
@@ -525,6 +560,67 @@ CREATE TABLE trading.event_broker (
     CONSTRAINT event_broker_only_one_check CHECK (only_one)
 );
 
+CREATE TABLE trading.exchange_account_checks (
+    user_id bigint NOT NULL,
+    exchange_account_id uuid NOT NULL,
+    environment text NOT NULL,
+    due_at timestamp with time zone NOT NULL
+);
+
+ALTER TABLE ONLY trading.exchange_account_checks FORCE ROW LEVEL SECURITY;
+
+CREATE TABLE trading.exchange_accounts (
+    user_id bigint NOT NULL,
+    exchange_account_id uuid NOT NULL,
+    public_id uuid NOT NULL,
+    account_name text NOT NULL,
+    environment text NOT NULL,
+    region text NOT NULL,
+    product text NOT NULL,
+    exchange_uid text NOT NULL,
+    parent_uid text,
+    status text DEFAULT 'READY'::text NOT NULL,
+    refusals jsonb DEFAULT '[]'::jsonb NOT NULL,
+    alarmed jsonb DEFAULT '[]'::jsonb NOT NULL,
+    key_version integer DEFAULT 1 NOT NULL,
+    key_hash bytea NOT NULL,
+    masked_api_key text NOT NULL,
+    permissions jsonb NOT NULL,
+    addresses jsonb NOT NULL,
+    is_third_party boolean NOT NULL,
+    key_expires_at timestamp with time zone,
+    margin_mode text NOT NULL,
+    kyc_region text NOT NULL,
+    checked_at timestamp with time zone NOT NULL,
+    revision integer DEFAULT 1 NOT NULL,
+    event_seq bigint DEFAULT 0 NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT exchange_accounts_environment_check CHECK ((environment = ANY (ARRAY['LIVE'::text, 'DEMO'::text, 'TESTNET'::text, 'SANDBOX'::text]))),
+    CONSTRAINT exchange_accounts_key_hash_check CHECK ((length(key_hash) = 32)),
+    CONSTRAINT exchange_accounts_status_check CHECK ((status = ANY (ARRAY['READY'::text, 'REFUSED'::text, 'KEY_REJECTED'::text])))
+);
+
+ALTER TABLE ONLY trading.exchange_accounts FORCE ROW LEVEL SECURITY;
+
+CREATE TABLE trading.exchange_secrets (
+    user_id bigint NOT NULL,
+    exchange_account_id uuid NOT NULL,
+    version integer NOT NULL,
+    key_id text NOT NULL,
+    wrapped_key bytea NOT NULL,
+    ciphertext bytea NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL
+);
+
+ALTER TABLE ONLY trading.exchange_secrets FORCE ROW LEVEL SECURITY;
+
+CREATE TABLE trading.exchange_uid_locator (
+    uid_sha256 bytea NOT NULL,
+    user_id bigint NOT NULL,
+    CONSTRAINT exchange_uid_locator_uid_sha256_check CHECK ((length(uid_sha256) = 32))
+);
+
 CREATE TABLE trading.feed_lease (
     only_row boolean DEFAULT true NOT NULL,
     holder text NOT NULL,
@@ -723,6 +819,14 @@ CREATE TABLE trading.read_positions (
     cluster_id text NOT NULL,
     replays integer NOT NULL
 );
+
+CREATE TABLE trading.risk_notice_acceptances (
+    user_id bigint NOT NULL,
+    version integer NOT NULL,
+    accepted_at timestamp with time zone NOT NULL
+);
+
+ALTER TABLE ONLY trading.risk_notice_acceptances FORCE ROW LEVEL SECURITY;
 
 CREATE TABLE trading.schema_migrations (
     version character varying NOT NULL
@@ -975,6 +1079,7 @@ CREATE TABLE trading.user_trading_sessions (
     min_stop_distance_percentage numeric,
     fingerprint text DEFAULT 'e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855'::text NOT NULL,
     revision integer DEFAULT 1 NOT NULL,
+    exchange_account_id uuid,
     CONSTRAINT user_trading_sessions_fee_rate_check CHECK ((fee_rate <> 'NaN'::numeric)),
     CONSTRAINT user_trading_sessions_final_balance_check CHECK ((final_balance <> 'NaN'::numeric)),
     CONSTRAINT user_trading_sessions_highest_equity_check CHECK ((highest_equity <> 'NaN'::numeric)),
@@ -1050,6 +1155,27 @@ ALTER TABLE ONLY trading.entitlements
 ALTER TABLE ONLY trading.event_broker
     ADD CONSTRAINT event_broker_pkey PRIMARY KEY (only_one);
 
+ALTER TABLE ONLY trading.exchange_account_checks
+    ADD CONSTRAINT exchange_account_checks_pkey PRIMARY KEY (user_id, exchange_account_id);
+
+ALTER TABLE ONLY trading.exchange_accounts
+    ADD CONSTRAINT exchange_accounts_pkey PRIMARY KEY (user_id, exchange_account_id);
+
+ALTER TABLE ONLY trading.exchange_accounts
+    ADD CONSTRAINT exchange_accounts_user_id_account_name_key UNIQUE (user_id, account_name);
+
+ALTER TABLE ONLY trading.exchange_accounts
+    ADD CONSTRAINT exchange_accounts_user_id_environment_exchange_uid_key UNIQUE (user_id, environment, exchange_uid);
+
+ALTER TABLE ONLY trading.exchange_accounts
+    ADD CONSTRAINT exchange_accounts_user_id_key_hash_key UNIQUE (user_id, key_hash);
+
+ALTER TABLE ONLY trading.exchange_secrets
+    ADD CONSTRAINT exchange_secrets_pkey PRIMARY KEY (user_id, exchange_account_id, version);
+
+ALTER TABLE ONLY trading.exchange_uid_locator
+    ADD CONSTRAINT exchange_uid_locator_pkey PRIMARY KEY (uid_sha256);
+
 ALTER TABLE ONLY trading.feed_lease
     ADD CONSTRAINT feed_lease_pkey PRIMARY KEY (only_row);
 
@@ -1094,6 +1220,9 @@ ALTER TABLE ONLY trading.published_strategies
 
 ALTER TABLE ONLY trading.read_positions
     ADD CONSTRAINT read_positions_pkey PRIMARY KEY (consumer, topic, kafka_partition);
+
+ALTER TABLE ONLY trading.risk_notice_acceptances
+    ADD CONSTRAINT risk_notice_acceptances_pkey PRIMARY KEY (user_id, version);
 
 ALTER TABLE ONLY trading.schema_migrations
     ADD CONSTRAINT schema_migrations_pkey PRIMARY KEY (version);
@@ -1162,6 +1291,10 @@ CREATE INDEX candles_unannounced ON trading.candles USING btree (series_id, open
 
 CREATE INDEX decisions_of_user ON trading.decisions USING btree (user_id, "time", decision_id);
 
+CREATE INDEX exchange_account_checks_due ON trading.exchange_account_checks USING btree (due_at);
+
+CREATE INDEX exchange_accounts_of_user ON trading.exchange_accounts USING btree (user_id, created_at, exchange_account_id);
+
 CREATE INDEX fills_of_decision ON trading.fills USING btree (user_id, decision_id);
 
 CREATE INDEX fills_of_trade ON trading.fills USING btree (user_id, trade_id);
@@ -1198,6 +1331,8 @@ CREATE INDEX running_sessions ON trading.user_trading_sessions USING btree (user
 
 CREATE INDEX sessions_by_start ON trading.user_trading_sessions USING btree (user_id, start_time, session_id);
 
+CREATE INDEX sessions_of_account ON trading.user_trading_sessions USING btree (user_id, exchange_account_id) WHERE (exchange_account_id IS NOT NULL);
+
 CREATE INDEX sessions_of_user ON trading.user_trading_sessions USING btree (user_id, created_at, session_id);
 
 CREATE INDEX trades_by_creation ON trading.user_trades USING btree (user_id, created_at, trade_id);
@@ -1216,9 +1351,13 @@ ALTER INDEX trading.outbox_pkey ATTACH PARTITION trading.outbox_other_pkey;
 
 ALTER INDEX trading.outbox_dead ATTACH PARTITION trading.outbox_other_topic_key_id_idx;
 
+CREATE TRIGGER destroy_earlier_secrets AFTER INSERT ON trading.exchange_secrets FOR EACH ROW EXECUTE FUNCTION trading.destroy_earlier_secrets();
+
 CREATE TRIGGER keep_updated_at BEFORE UPDATE ON trading.backtests FOR EACH ROW EXECUTE FUNCTION trading.touch_updated_at();
 
 CREATE TRIGGER keep_updated_at BEFORE UPDATE ON trading.entitlements FOR EACH ROW EXECUTE FUNCTION trading.touch_updated_at();
+
+CREATE TRIGGER keep_updated_at BEFORE UPDATE ON trading.exchange_accounts FOR EACH ROW EXECUTE FUNCTION trading.touch_updated_at();
 
 CREATE TRIGGER keep_updated_at BEFORE UPDATE ON trading.user_bot_configurations FOR EACH ROW EXECUTE FUNCTION trading.touch_updated_at();
 
@@ -1249,6 +1388,12 @@ ALTER TABLE ONLY trading.candles
 ALTER TABLE ONLY trading.decisions
     ADD CONSTRAINT decisions_user_id_session_id_fkey FOREIGN KEY (user_id, session_id) REFERENCES trading.user_trading_sessions(user_id, session_id);
 
+ALTER TABLE ONLY trading.exchange_account_checks
+    ADD CONSTRAINT exchange_account_checks_user_id_exchange_account_id_fkey FOREIGN KEY (user_id, exchange_account_id) REFERENCES trading.exchange_accounts(user_id, exchange_account_id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY trading.exchange_secrets
+    ADD CONSTRAINT exchange_secrets_user_id_exchange_account_id_fkey FOREIGN KEY (user_id, exchange_account_id) REFERENCES trading.exchange_accounts(user_id, exchange_account_id) ON DELETE CASCADE;
+
 ALTER TABLE ONLY trading.fills
     ADD CONSTRAINT fills_user_id_decision_id_fkey FOREIGN KEY (user_id, decision_id) REFERENCES trading.decisions(user_id, decision_id);
 
@@ -1277,6 +1422,9 @@ ALTER TABLE ONLY trading.user_trading_sessions
     ADD CONSTRAINT user_trading_sessions_user_id_bot_configuration_id_fkey FOREIGN KEY (user_id, bot_configuration_id) REFERENCES trading.user_bot_configurations(user_id, bot_configuration_id) ON DELETE SET NULL (bot_configuration_id);
 
 ALTER TABLE ONLY trading.user_trading_sessions
+    ADD CONSTRAINT user_trading_sessions_user_id_exchange_account_id_fkey FOREIGN KEY (user_id, exchange_account_id) REFERENCES trading.exchange_accounts(user_id, exchange_account_id) ON DELETE SET NULL (exchange_account_id);
+
+ALTER TABLE ONLY trading.user_trading_sessions
     ADD CONSTRAINT user_trading_sessions_user_id_strategy_id_strategy_version_fkey FOREIGN KEY (user_id, strategy_id, strategy_version) REFERENCES trading.strategy_versions(user_id, strategy_id, version);
 
 ALTER TABLE trading.activity_counters ENABLE ROW LEVEL SECURITY;
@@ -1298,6 +1446,12 @@ ALTER TABLE trading.backtests ENABLE ROW LEVEL SECURITY;
 ALTER TABLE trading.decisions ENABLE ROW LEVEL SECURITY;
 
 ALTER TABLE trading.entitlements ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE trading.exchange_account_checks ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE trading.exchange_accounts ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE trading.exchange_secrets ENABLE ROW LEVEL SECURITY;
 
 ALTER TABLE trading.fills ENABLE ROW LEVEL SECURITY;
 
@@ -1327,6 +1481,12 @@ CREATE POLICY one_tenant ON trading.decisions TO trading_app USING ((user_id = (
 
 CREATE POLICY one_tenant ON trading.entitlements TO trading_app USING ((user_id = ( SELECT (NULLIF(current_setting('app.user_id'::text, true), ''::text))::bigint AS "nullif"))) WITH CHECK ((user_id = ( SELECT (NULLIF(current_setting('app.user_id'::text, true), ''::text))::bigint AS "nullif")));
 
+CREATE POLICY one_tenant ON trading.exchange_account_checks TO trading_app USING ((user_id = ( SELECT (NULLIF(current_setting('app.user_id'::text, true), ''::text))::bigint AS "nullif"))) WITH CHECK ((user_id = ( SELECT (NULLIF(current_setting('app.user_id'::text, true), ''::text))::bigint AS "nullif")));
+
+CREATE POLICY one_tenant ON trading.exchange_accounts TO trading_app USING ((user_id = ( SELECT (NULLIF(current_setting('app.user_id'::text, true), ''::text))::bigint AS "nullif"))) WITH CHECK ((user_id = ( SELECT (NULLIF(current_setting('app.user_id'::text, true), ''::text))::bigint AS "nullif")));
+
+CREATE POLICY one_tenant ON trading.exchange_secrets TO trading_app USING ((user_id = ( SELECT (NULLIF(current_setting('app.user_id'::text, true), ''::text))::bigint AS "nullif"))) WITH CHECK ((user_id = ( SELECT (NULLIF(current_setting('app.user_id'::text, true), ''::text))::bigint AS "nullif")));
+
 CREATE POLICY one_tenant ON trading.fills TO trading_app USING ((user_id = ( SELECT (NULLIF(current_setting('app.user_id'::text, true), ''::text))::bigint AS "nullif"))) WITH CHECK ((user_id = ( SELECT (NULLIF(current_setting('app.user_id'::text, true), ''::text))::bigint AS "nullif")));
 
 CREATE POLICY one_tenant ON trading.idempotency_keys TO trading_app USING ((user_id = ( SELECT (NULLIF(current_setting('app.user_id'::text, true), ''::text))::bigint AS "nullif"))) WITH CHECK ((user_id = ( SELECT (NULLIF(current_setting('app.user_id'::text, true), ''::text))::bigint AS "nullif")));
@@ -1334,6 +1494,8 @@ CREATE POLICY one_tenant ON trading.idempotency_keys TO trading_app USING ((user
 CREATE POLICY one_tenant ON trading.market_interests TO trading_app USING ((user_id = ( SELECT (NULLIF(current_setting('app.user_id'::text, true), ''::text))::bigint AS "nullif"))) WITH CHECK ((user_id = ( SELECT (NULLIF(current_setting('app.user_id'::text, true), ''::text))::bigint AS "nullif")));
 
 CREATE POLICY one_tenant ON trading.outbox TO trading_app USING ((user_id = ( SELECT (NULLIF(current_setting('app.user_id'::text, true), ''::text))::bigint AS "nullif"))) WITH CHECK ((user_id = ( SELECT (NULLIF(current_setting('app.user_id'::text, true), ''::text))::bigint AS "nullif")));
+
+CREATE POLICY one_tenant ON trading.risk_notice_acceptances TO trading_app USING ((user_id = ( SELECT (NULLIF(current_setting('app.user_id'::text, true), ''::text))::bigint AS "nullif"))) WITH CHECK ((user_id = ( SELECT (NULLIF(current_setting('app.user_id'::text, true), ''::text))::bigint AS "nullif")));
 
 CREATE POLICY one_tenant ON trading.session_cursors TO trading_app USING ((user_id = ( SELECT (NULLIF(current_setting('app.user_id'::text, true), ''::text))::bigint AS "nullif"))) WITH CHECK ((user_id = ( SELECT (NULLIF(current_setting('app.user_id'::text, true), ''::text))::bigint AS "nullif")));
 
@@ -1361,6 +1523,8 @@ CREATE POLICY queue ON trading.backtest_jobs TO trading_queue USING (true) WITH 
 
 CREATE POLICY queue ON trading.backtest_turns TO trading_queue USING (true) WITH CHECK (true);
 
+CREATE POLICY queue ON trading.exchange_account_checks TO trading_queue USING (true) WITH CHECK (true);
+
 CREATE POLICY queue ON trading.market_interests TO trading_queue USING (true) WITH CHECK (true);
 
 CREATE POLICY queue ON trading.outbox TO trading_queue USING (true) WITH CHECK (true);
@@ -1368,6 +1532,8 @@ CREATE POLICY queue ON trading.outbox TO trading_queue USING (true) WITH CHECK (
 CREATE POLICY queue ON trading.parked TO trading_queue USING (true) WITH CHECK (true);
 
 CREATE POLICY queue ON trading.session_leases TO trading_queue USING (true) WITH CHECK (true);
+
+ALTER TABLE trading.risk_notice_acceptances ENABLE ROW LEVEL SECURITY;
 
 ALTER TABLE trading.session_cursors ENABLE ROW LEVEL SECURITY;
 
@@ -1381,6 +1547,12 @@ CREATE POLICY tenants_of_batch ON trading.decisions TO trading_worker USING ((us
 
 CREATE POLICY tenants_of_batch ON trading.entitlements TO trading_worker USING ((user_id = ANY (( SELECT (string_to_array(NULLIF(current_setting('app.user_ids'::text, true), ''::text), ','::text))::bigint[] AS string_to_array)::bigint[]))) WITH CHECK ((user_id = ANY (( SELECT (string_to_array(NULLIF(current_setting('app.user_ids'::text, true), ''::text), ','::text))::bigint[] AS string_to_array)::bigint[])));
 
+CREATE POLICY tenants_of_batch ON trading.exchange_account_checks TO trading_worker USING ((user_id = ANY (( SELECT (string_to_array(NULLIF(current_setting('app.user_ids'::text, true), ''::text), ','::text))::bigint[] AS string_to_array)::bigint[]))) WITH CHECK ((user_id = ANY (( SELECT (string_to_array(NULLIF(current_setting('app.user_ids'::text, true), ''::text), ','::text))::bigint[] AS string_to_array)::bigint[])));
+
+CREATE POLICY tenants_of_batch ON trading.exchange_accounts TO trading_worker USING ((user_id = ANY (( SELECT (string_to_array(NULLIF(current_setting('app.user_ids'::text, true), ''::text), ','::text))::bigint[] AS string_to_array)::bigint[]))) WITH CHECK ((user_id = ANY (( SELECT (string_to_array(NULLIF(current_setting('app.user_ids'::text, true), ''::text), ','::text))::bigint[] AS string_to_array)::bigint[])));
+
+CREATE POLICY tenants_of_batch ON trading.exchange_secrets TO trading_worker USING ((user_id = ANY (( SELECT (string_to_array(NULLIF(current_setting('app.user_ids'::text, true), ''::text), ','::text))::bigint[] AS string_to_array)::bigint[]))) WITH CHECK ((user_id = ANY (( SELECT (string_to_array(NULLIF(current_setting('app.user_ids'::text, true), ''::text), ','::text))::bigint[] AS string_to_array)::bigint[])));
+
 CREATE POLICY tenants_of_batch ON trading.fills TO trading_worker USING ((user_id = ANY (( SELECT (string_to_array(NULLIF(current_setting('app.user_ids'::text, true), ''::text), ','::text))::bigint[] AS string_to_array)::bigint[]))) WITH CHECK ((user_id = ANY (( SELECT (string_to_array(NULLIF(current_setting('app.user_ids'::text, true), ''::text), ','::text))::bigint[] AS string_to_array)::bigint[])));
 
 CREATE POLICY tenants_of_batch ON trading.inbox TO trading_worker USING ((user_id = ANY (( SELECT (string_to_array(NULLIF(current_setting('app.user_ids'::text, true), ''::text), ','::text))::bigint[] AS string_to_array)::bigint[]))) WITH CHECK ((user_id = ANY (( SELECT (string_to_array(NULLIF(current_setting('app.user_ids'::text, true), ''::text), ','::text))::bigint[] AS string_to_array)::bigint[])));
@@ -1390,6 +1562,8 @@ CREATE POLICY tenants_of_batch ON trading.market_interests TO trading_worker USI
 CREATE POLICY tenants_of_batch ON trading.outbox TO trading_worker USING ((user_id = ANY (( SELECT (string_to_array(NULLIF(current_setting('app.user_ids'::text, true), ''::text), ','::text))::bigint[] AS string_to_array)::bigint[]))) WITH CHECK ((user_id = ANY (( SELECT (string_to_array(NULLIF(current_setting('app.user_ids'::text, true), ''::text), ','::text))::bigint[] AS string_to_array)::bigint[])));
 
 CREATE POLICY tenants_of_batch ON trading.parked TO trading_worker USING ((user_id = ANY (( SELECT (string_to_array(NULLIF(current_setting('app.user_ids'::text, true), ''::text), ','::text))::bigint[] AS string_to_array)::bigint[]))) WITH CHECK ((user_id = ANY (( SELECT (string_to_array(NULLIF(current_setting('app.user_ids'::text, true), ''::text), ','::text))::bigint[] AS string_to_array)::bigint[])));
+
+CREATE POLICY tenants_of_batch ON trading.risk_notice_acceptances TO trading_worker USING ((user_id = ANY (( SELECT (string_to_array(NULLIF(current_setting('app.user_ids'::text, true), ''::text), ','::text))::bigint[] AS string_to_array)::bigint[]))) WITH CHECK ((user_id = ANY (( SELECT (string_to_array(NULLIF(current_setting('app.user_ids'::text, true), ''::text), ','::text))::bigint[] AS string_to_array)::bigint[])));
 
 CREATE POLICY tenants_of_batch ON trading.session_cursors TO trading_worker USING ((user_id = ANY (( SELECT (string_to_array(NULLIF(current_setting('app.user_ids'::text, true), ''::text), ','::text))::bigint[] AS string_to_array)::bigint[]))) WITH CHECK ((user_id = ANY (( SELECT (string_to_array(NULLIF(current_setting('app.user_ids'::text, true), ''::text), ','::text))::bigint[] AS string_to_array)::bigint[])));
 
@@ -1422,6 +1596,8 @@ GRANT USAGE ON SCHEMA trading TO trading_queue;
 REVOKE ALL ON FUNCTION trading.claim_idempotency_key(wanted text) FROM PUBLIC;
 GRANT ALL ON FUNCTION trading.claim_idempotency_key(wanted text) TO trading_app;
 
+REVOKE ALL ON FUNCTION trading.destroy_earlier_secrets() FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION trading.first_id_of(day date) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION trading.forget_backtests(before timestamp with time zone, most integer) FROM PUBLIC;
@@ -1432,6 +1608,10 @@ GRANT ALL ON FUNCTION trading.forget_idempotency_keys(most integer) TO trading_q
 
 REVOKE ALL ON FUNCTION trading.keep_event_days() FROM PUBLIC;
 GRANT ALL ON FUNCTION trading.keep_event_days() TO trading_queue;
+
+REVOKE ALL ON FUNCTION trading.locate_exchange_uid(environment text, exchange_uid text, claim bigint, release boolean) FROM PUBLIC;
+GRANT ALL ON FUNCTION trading.locate_exchange_uid(environment text, exchange_uid text, claim bigint, release boolean) TO trading_app;
+GRANT ALL ON FUNCTION trading.locate_exchange_uid(environment text, exchange_uid text, claim bigint, release boolean) TO trading_worker;
 
 REVOKE ALL ON FUNCTION trading.locate_session(session_id uuid, claim bigint) FROM PUBLIC;
 GRANT ALL ON FUNCTION trading.locate_session(session_id uuid, claim bigint) TO trading_app;
@@ -1501,6 +1681,20 @@ GRANT SELECT,INSERT,UPDATE ON TABLE trading.entitlements TO trading_worker;
 
 GRANT SELECT,INSERT,UPDATE ON TABLE trading.event_broker TO trading_queue;
 
+GRANT INSERT ON TABLE trading.exchange_account_checks TO trading_app;
+GRANT SELECT,UPDATE ON TABLE trading.exchange_account_checks TO trading_worker;
+GRANT SELECT,UPDATE ON TABLE trading.exchange_account_checks TO trading_queue;
+
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE trading.exchange_accounts TO trading_app;
+GRANT SELECT,UPDATE ON TABLE trading.exchange_accounts TO trading_worker;
+
+GRANT INSERT ON TABLE trading.exchange_secrets TO trading_app;
+GRANT SELECT ON TABLE trading.exchange_secrets TO trading_worker;
+
+GRANT UPDATE(key_id) ON TABLE trading.exchange_secrets TO trading_worker;
+
+GRANT UPDATE(wrapped_key) ON TABLE trading.exchange_secrets TO trading_worker;
+
 GRANT SELECT,INSERT,UPDATE ON TABLE trading.feed_lease TO trading_worker;
 
 GRANT SELECT,INSERT ON TABLE trading.fills TO trading_app;
@@ -1531,6 +1725,9 @@ GRANT SELECT,INSERT,UPDATE ON TABLE trading.published_interests TO trading_queue
 GRANT SELECT,INSERT ON TABLE trading.published_strategies TO trading_app;
 
 GRANT SELECT,INSERT,UPDATE ON TABLE trading.read_positions TO trading_queue;
+
+GRANT SELECT,INSERT ON TABLE trading.risk_notice_acceptances TO trading_app;
+GRANT SELECT ON TABLE trading.risk_notice_acceptances TO trading_worker;
 
 GRANT SELECT ON TABLE trading.series TO trading_app;
 GRANT SELECT,INSERT,UPDATE ON TABLE trading.series TO trading_worker;

@@ -3,7 +3,7 @@
 from decimal import Decimal
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, FilePath, SecretStr
 
 from shared.chassis.settings import ServiceSettings
 
@@ -29,3 +29,8 @@ class TradingSettings(ServiceSettings):
 
     paper_fee: Decimal = Field(default=Decimal("0.00055"), ge=0, lt=1)  # of the notional of every fill
     paper_slippage: Decimal = Field(default=Decimal(0), ge=0, lt=1)
+
+    tradefleet_live: Literal["off", "on"] = "off"  # on: exchange accounts of environment LIVE may be used
+    exchange_keys_file: FilePath | None = None  # the ring that encrypts exchange keys, see custody/key_ring.py
+    exchange_keys: SecretStr = SecretStr("")  # the same as a text, if there is no file
+    exchange_check_every_s: float = Field(default=3600, gt=0)  # how often each exchange account is checked

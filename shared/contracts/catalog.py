@@ -6,7 +6,14 @@ from shared.contracts.billing import QuotaChanged, SubscriptionChanged, UsageRec
 from shared.contracts.envelope import Event, Message
 from shared.contracts.market import CandleClosed, CandleOpened, MarketInterest
 from shared.contracts.notifications import AlertTriggered
-from shared.contracts.trading import SessionAlarmed, SessionStarted, SessionStopped, TradeClosed, TradeOpened
+from shared.contracts.trading import (
+    ExchangeAccountAlarmed,
+    SessionAlarmed,
+    SessionStarted,
+    SessionStopped,
+    TradeClosed,
+    TradeOpened,
+)
 
 EVENTS: tuple[type[Message], ...] = (
     UserRegistered,
@@ -20,6 +27,7 @@ EVENTS: tuple[type[Message], ...] = (
     SessionStarted,
     SessionStopped,
     SessionAlarmed,
+    ExchangeAccountAlarmed,
     TradeOpened,
     TradeClosed,
     AlertTriggered,

@@ -59,6 +59,27 @@ class SessionAlarmed(Event):
     since: Instant  # exchange time
 
 
+class ExchangeAccountAlarmed(Event):
+    """An exchange account needs the tenant's attention. Published once for each cause, while it holds.
+
+    `key_rejected`: the exchange does not accept the key any more. `key_expired`, `key_expires_in_30_days`,
+    `key_expires_in_7_days`, `key_expires_in_1_days`: by `expires_at`. `permissions_grew`: the key may do more than
+    before; `details` names what. `account_refused`: the account changed so that bots may not enter; `details` names
+    the fields. Other reasons may be added.
+    """
+
+    topic: ClassVar[str] = "exchange_account.alarmed"
+    source: ClassVar[str] = "trading"
+
+    exchange_account_id: UUID
+    account_name: str
+    environment: str
+    reason: str
+    details: tuple[str, ...]
+    expires_at: Instant | None
+    since: Instant
+
+
 class TradeOpened(Event):
     topic: ClassVar[str] = "trade.opened"
     source: ClassVar[str] = "trading"

@@ -4,6 +4,7 @@ import asyncio
 import re
 from collections import defaultdict
 from dataclasses import dataclass, field
+from hashlib import sha256
 
 from shared.testing.api_client import ApiClient, Json
 from shared.testing.operations import UNKNOWN_ID
@@ -19,6 +20,7 @@ KINDS = {
     "/v1/decisions": "decision_id",
     "/v1/fills": "fill_id",
     "/v1/backtests": "backtest_id",
+    "/v1/exchange-accounts": "exchange_account_id",
     "/v1/alerts": "alert_id",
     "/v1/inbox": "event_id",
     "/v1/watchlist": "watch_id",
@@ -85,6 +87,7 @@ def bodies_of(
     text: str, strategy: Json, strategy_id: str, symbol: str = "BTCUSDT", interval: str = "15"
 ) -> dict[str, Json]:
     """Return a body for each operation that creates or changes an object; `text` is in every text."""
+    digest = sha256(text.encode()).hexdigest()
     document = {**strategy, "strategy_name": text, "strategy_description": text}
     configuration = {
         "config_name": text,
@@ -94,6 +97,7 @@ def bodies_of(
     }
     market = {"strategy_id": strategy_id, "symbol": symbol}
     series = {"symbol": symbol, "interval": interval}
+    key = {"api_key": f"key{digest[:18]}", "api_secret": f"secret{digest}"}
     price = {"alert_type": "PRICE", "condition_data": {"op": "above", "value": "10"}}
     return {
         "POST /v1/strategies": document,
@@ -108,6 +112,10 @@ def bodies_of(
         "PATCH /v1/sessions/{id}": {"notes": text},
         "PATCH /v1/trades/{id}": {"notes": text},
         "POST /v1/backtests": {**market, "from": "2026-01-01T00:00:00Z", "to": "2026-02-01T00:00:00Z"},
+        "POST /v1/exchange-accounts": {**key, "account_name": text, "environment": "SANDBOX"},
+        "PATCH /v1/exchange-accounts/{id}": {"account_name": text},
+        "PUT /v1/exchange-accounts/{id}/key": key,
+        "POST /v1/exchange-accounts/risk-notice": {"version": 1},
         "POST /v1/watchlist": series,
         "PATCH /v1/market-analysis/{id}": {"notes": text},
         "POST /v1/alerts": {**series, **price, "alert_name": text},

@@ -13,6 +13,7 @@ from services.notifications.routes.inbox import InboxRoutes
 from services.trading.routes.backtests import BacktestRoutes
 from services.trading.routes.candles import CandleRoutes
 from services.trading.routes.configurations import ConfigurationRoutes
+from services.trading.routes.exchange_accounts import ExchangeAccountRoutes
 from services.trading.routes.published_strategies import PublishingRoutes
 from services.trading.routes.session_parts import SessionPartRoutes
 from services.trading.routes.sessions import SessionRoutes
@@ -57,6 +58,7 @@ def all_endpoints() -> list[Endpoint]:
         *TradeRoutes(UNUSED).endpoints(),
         *BacktestRoutes(UNUSED, UNUSED, UNUSED, UNUSED).endpoints(),
         *CandleRoutes(UNUSED, UNUSED).endpoints(),
+        *ExchangeAccountRoutes(UNUSED, UNUSED, UNUSED).endpoints(),
         *analytics_endpoints(UNUSED, UNUSED),
         *AlertRoutes(UNUSED, UNUSED).endpoints(),
         *InboxRoutes(UNUSED).endpoints(),

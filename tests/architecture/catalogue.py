@@ -13,7 +13,7 @@ Rule = Callable[[asyncpg.Connection], Awaitable[list[str]]]
 
 # Tables that the queue role reads across tenants; there are no others.
 QUEUES = {"outbox", "parked", "market_interests", "session_leases", "subscription_deadlines", "user_rounds"}
-QUEUES |= {"backtest_jobs", "backtest_turns", "stale_days"}
+QUEUES |= {"backtest_jobs", "backtest_turns", "stale_days", "exchange_account_checks"}
 # Maps a hashed value to a user id; read through one function each, without any grant.
 LOCATOR = "locator"
 # Tables without a tenant. Every table that is not listed here must belong to a tenant.

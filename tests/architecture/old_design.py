@@ -44,12 +44,14 @@ OLD: Mapping[str, Now] = {
             "last_login",
             "login_count",
         ],
+        elsewhere={
+            "bybit_api_key_hash": "trading.exchange_accounts.key_hash",
+            "bybit_api_secret_hash": "trading.exchange_secrets.ciphertext",
+        },
         waiting={
             "telegram_chat_id": CHANNELS,
             "api_key": "comes with API keys, in auth.api_keys",
             "api_secret_hash": "comes with API keys, in auth.api_keys",
-            "bybit_api_key_hash": EXCHANGE,
-            "bybit_api_secret_hash": EXCHANGE,
         },
     ),
     "user_sessions": Now(

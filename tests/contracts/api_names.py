@@ -105,13 +105,17 @@ def a_login_has_no_session_id(document: Json) -> Iterator[str]:
 
 
 def put_replaces_and_patch_edits(document: Json) -> Iterator[str]:
-    """A PUT takes what a POST takes, or all that a GET of the same path shows."""
+    """A PUT takes what a POST takes, or all that a GET of the same path shows, or what is never shown."""
     bodies = {(path, method): _model(operation) for path, method, operation in _operations(document)}
     created = {model for (_, method), model in bodies.items() if method == "post"}
     for (path, method), model in bodies.items():
         if method == "patch" and model in created:
             yield f"PATCH {path}: takes the whole, which is a PUT"
-        if method == "put" and model not in created:
+        if method == "put" and "get" not in document["paths"][path]:
+            fields = document["components"]["schemas"][model]["properties"].values()
+            if not all(field.get("writeOnly") for field in fields):
+                yield f"PUT {path}: takes what nobody can get"
+        elif method == "put" and model not in created:
             got = document["paths"][path]["get"]["responses"]["200"]["content"]["application/json"]
             shown = document["components"]["schemas"][_name(got["schema"])]["properties"]
             if shown.keys() != document["components"]["schemas"][model]["properties"].keys():

@@ -18,7 +18,14 @@ from shared.contracts.billing import (
 from shared.contracts.envelope import MarketEvent, Message
 from shared.contracts.market import CandleClosed, CandleOpened, MarketInterest
 from shared.contracts.notifications import AlertTriggered
-from shared.contracts.trading import SessionAlarmed, SessionStarted, SessionStopped, TradeClosed, TradeOpened
+from shared.contracts.trading import (
+    ExchangeAccountAlarmed,
+    SessionAlarmed,
+    SessionStarted,
+    SessionStopped,
+    TradeClosed,
+    TradeOpened,
+)
 
 PUBLISHED_AT = datetime(2026, 1, 31, 9, 30, 0, 123_000, tzinfo=UTC)
 EVENT_ID = "019c1349-ff5b-7c1f-8a52-3d0f9c7e4b21"
@@ -30,6 +37,7 @@ _TRADE = UUID("0190a6f2-7b5e-7c1f-8a52-000000000002")
 _STRATEGY = UUID("0190a6f2-7b5e-7c1f-8a52-000000000003")
 _ALERT = UUID("0190a6f2-7b5e-7c1f-8a52-000000000004")
 _LEASE = UUID("0190a6f2-7b5e-7c1f-8a52-000000000005")
+_EXCHANGE_ACCOUNT = UUID("0190a6f2-7b5e-7c1f-8a52-000000000006")
 _BEGIN = datetime(2026, 1, 31, 9, 15, tzinfo=UTC)
 _END = datetime(2026, 1, 31, 9, 29, 59, 999_999, tzinfo=UTC)
 
@@ -177,6 +185,19 @@ _alarmed = SessionAlarmed(
     reason="feed_silent",
     since=_BEGIN,
 )
+_account_alarmed = ExchangeAccountAlarmed(
+    user_id=42,
+    public_id=_USER,
+    aggregate=f"exchange_account:{_EXCHANGE_ACCOUNT}",
+    aggregate_seq=1,
+    exchange_account_id=_EXCHANGE_ACCOUNT,
+    account_name="Sub-account for bots",
+    environment="DEMO",
+    reason="permissions_grew",
+    details=("Wallet.AccountTransfer", "Wallet.Withdraw"),
+    expires_at=_END,
+    since=_BEGIN,
+)
 _opened = TradeOpened(
     user_id=42,
     public_id=_USER,
@@ -284,6 +305,7 @@ SAMPLES: Mapping[str, Message] = {
         _started,
         _stopped,
         _alarmed,
+        _account_alarmed,
         _opened,
         _closed,
         _triggered,

@@ -86,6 +86,15 @@ def test_a_login_with_a_session_id_is_found() -> None:
     assert [*api_names.a_login_has_no_session_id(given)]
 
 
+@pytest.mark.parametrize(("field", "count"), [({"type": "string"}, 1), ({"type": "string", "writeOnly": True}, 0)])
+def test_a_put_of_what_nobody_can_get_is_found_unless_it_is_a_secret(field: Json, count: int) -> None:
+    body = {"content": {"application/json": {"schema": {"$ref": "#/components/schemas/KeyBody"}}}}
+    given = with_fields({"a": WORD}, path="/v1/things")
+    given["paths"]["/v1/things/{id}/key"] = {"put": {"requestBody": body, "parameters": [], "responses": {}}}
+    given["components"]["schemas"]["KeyBody"] = {"properties": {"secret": field}}
+    assert len([*api_names.put_replaces_and_patch_edits(given)]) == count
+
+
 @pytest.mark.parametrize(("method", "creates"), [("put", False), ("patch", True)])
 def test_a_put_of_a_part_and_a_patch_of_the_whole_are_found(method: str, creates: bool) -> None:
     body = {"content": {"application/json": {"schema": {"$ref": "#/components/schemas/ThingBody"}}}}

@@ -9,6 +9,7 @@ from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from secrets import token_hex
 
@@ -42,6 +43,7 @@ from tests.integration.accounts import auth_settings, billing_settings, eventual
 from tests.integration.trading.market import Exchange, Market
 from tests.isolation.filled import TABLES
 from tests.pace import patient
+from tests.unit.trading.custody.accounts import Accounts
 from tests.unit.trading.scenes import CROSS, wavy_bars
 
 ServiceEnv = Callable[[str], dict[str, str]]
@@ -189,7 +191,8 @@ async def _start(
     keys = {"jwks_url": f"{running['auth'].url}/.well-known/jwks.json"}
     running["billing"] = await start(billing.build, billing_settings(env("billing"), keys["jwks_url"]))
     running["trading"] = await start(
-        trading_app.build, TradingSettings.model_validate(values("trading", bybit_rest_url=exchange, **keys))
+        partial(trading_app.build, account_reader=Accounts()),
+        TradingSettings.model_validate(values("trading", bybit_rest_url=exchange, **keys)),
     )
     keys["trading_internal_url"] = running["trading"].internal_url
     running["analytics"] = await start(
@@ -234,6 +237,9 @@ async def _play(world: World, service: RunningService, exchange: Exchange, first
     await market.begin()
     for person in (first, second):
         await person.fill(_strategy(person), CROSS)
+        account = bodies(person)["POST /v1/exchange-accounts"]
+        await person.make("/v1/exchange-accounts", account)
+        person.secrets += [account["api_key"], account["api_secret"]]
         for action in ("pause", "resume"):
             await person.must("POST", f"/v1/sessions/{person.first_id('session_id')}/{action}")
     async with trading(service, exchange):

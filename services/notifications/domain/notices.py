@@ -10,13 +10,21 @@ from services.notifications.domain.wording import Count, Value, Word
 from shared.contracts.billing import SubscriptionChanged, UsageThreshold
 from shared.contracts.envelope import Event
 from shared.contracts.notifications import AlertTriggered
-from shared.contracts.trading import SessionAlarmed, SessionStarted, SessionStopped, TradeClosed, TradeOpened
+from shared.contracts.trading import (
+    ExchangeAccountAlarmed,
+    SessionAlarmed,
+    SessionStarted,
+    SessionStopped,
+    TradeClosed,
+    TradeOpened,
+)
 from shared.contracts.types import decimal_text, instant_text, new_id
 from shared.strategy.bars import INTERVAL_MS
 
 # Reasons for which a session or trade ends against the user's intent.
 INVOLUNTARY = ("kill_switch", "liquidation", "adl")
 PLANS = ("FREE", "PREMIUM", "PRO")
+EXPIRING = "key_expires_in_"
 
 
 @dataclass(frozen=True)
@@ -138,6 +146,33 @@ def from_session_alarmed(event: SessionAlarmed, received_at: datetime) -> Notice
         },
         "WARNING",
         session_id=event.session_id,
+    )
+
+
+def from_exchange_account_alarmed(event: ExchangeAccountAlarmed, received_at: datetime) -> Notice:
+    """An expiring key can wait; anything else stops entries, or will soon."""
+    return Notice(
+        event.user_id,
+        _event_id(event),
+        event.published_at or received_at,
+        "EXCHANGE_ACCOUNT_ALARMED",
+        event.account_name,
+        {
+            "account_name": event.account_name,
+            "reason": Word(event.reason),
+            "details": f" ({', '.join(event.details)})" if event.details else "",
+            "time": event.since,
+        },
+        {
+            "exchange_account_id": str(event.exchange_account_id),
+            "account_name": event.account_name,
+            "environment": event.environment,
+            "reason": event.reason,
+            "details": list(event.details),
+            "key_expires_at": instant_text(event.expires_at) if event.expires_at else None,
+            "since_time": instant_text(event.since),
+        },
+        "WARNING" if event.reason.startswith(EXPIRING) else "ERROR",
     )
 
 

@@ -1,4 +1,4 @@
-"""What an exchange says about an account and its key."""
+"""The facts that an exchange knows about an account and its key."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field

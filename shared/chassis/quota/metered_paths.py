@@ -20,6 +20,7 @@ KINDS: dict[str, RequestKind] = {
     "/v1/trades": "trading",
     "/v1/decisions": "trading",
     "/v1/candles": "trading",
+    "/v1/exchange-accounts": "trading",
     "/v1/backtests": "backtest",
     "/v1/performance": "analysis",
     "/v1/market-analysis": "analysis",
@@ -43,6 +44,8 @@ FREE_OPERATIONS = frozenset(
         "GET /v1/trades/{id}",
         # Cancelling.
         "DELETE /v1/backtests/{id}",
+        # Removing a key.
+        "DELETE /v1/exchange-accounts/{id}",
         # Logins.
         "GET /v1/me/sessions",
         "DELETE /v1/me/sessions",

@@ -27,6 +27,7 @@ BEFORE_THE_MARKET_MOVES = (
     "POST /v1/sessions",
     "POST /v1/sessions/{id}/pause",
     "POST /v1/sessions/{id}/resume",
+    "POST /v1/exchange-accounts",
     "POST /v1/watchlist",
     "POST /v1/alerts",
 )

@@ -21,7 +21,7 @@ FIRST_OF_7 = (
     "0.9 s KILL auth-relay at relay.after_rows_read, hit 1; "
     "1.5 s KILL trading-feed at feed.after_candle, hit 2; "
     "1.8 s KILL notifications-jobs; "
-    "2.2 s poison on quota.changed: a NUL; "
+    "2.2 s poison on session.stopped: a NUL; "
     "2.5 s KILL trading-worker at worker.after_claim, hit 1; "
     "2.7 s STOP auth-http at transaction.after_commit, hit 3 for 3.1 s"
 )

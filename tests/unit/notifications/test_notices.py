@@ -4,11 +4,12 @@ from uuid import UUID
 
 import pytest
 
-from services.notifications.domain.notices import from_session_alarmed
+from services.notifications.domain.notices import Notice, from_exchange_account_alarmed, from_session_alarmed
 from services.notifications.templates import LANGUAGES, writer_for
+from services.trading.custody.alarms import REASONS as ACCOUNT_REASONS
 from services.trading.domain import AWAITED, FEED_SILENT
 from services.trading.operations.alarms import SESSION_FAILED
-from shared.contracts.trading import SessionAlarmed
+from shared.contracts.trading import ExchangeAccountAlarmed, SessionAlarmed
 from shared.contracts.types import from_ms
 
 SINCE = from_ms(1_767_225_600_000)  # 2026-01-01T00:00:00Z
@@ -50,3 +51,65 @@ def test_every_reason_to_alarm_has_words_of_its_own_in_every_language() -> None:
         texts = {message(reason, language) for reason in reasons}
         assert len(texts) == len(reasons)
         assert not [text for text in texts if any(reason in text for reason in reasons)]
+
+
+ACCOUNT_WORDS = {
+    "key_rejected": "the exchange does not accept its key any more, so bots cannot trade on it; replace the key",
+    "key_expired": "its key has expired, so bots cannot trade on it; replace the key",
+    "key_expires_in_30_days": "its key expires within 30 days; replace it before",
+    "key_expires_in_7_days": "its key expires within 7 days; replace it before",
+    "key_expires_in_1_days": "its key expires within a day; replace it now",
+    "permissions_grew": "its key may do more than before",
+    "account_refused": "it was changed so that bots open nothing on it",
+}
+
+
+def account_notice(reason: str, *details: str) -> Notice:
+    """Return the notice of an alarm of an exchange account."""
+    event = ExchangeAccountAlarmed(
+        user_id=1,
+        public_id=UUID(int=1),
+        aggregate="exchange_account:1",
+        aggregate_seq=1,
+        exchange_account_id=UUID(int=2),
+        account_name="bots {0}",
+        environment="DEMO",
+        reason=reason,
+        details=details,
+        expires_at=SINCE,
+        since=SINCE,
+    )
+    return from_exchange_account_alarmed(event, SINCE)
+
+
+def account_message(reason: str, language: str, *details: str) -> str:
+    notice = account_notice(reason, *details)
+    return writer_for(language, "UTC").message(notice.kind, notice.values)
+
+
+@pytest.mark.parametrize(("reason", "words"), ACCOUNT_WORDS.items())
+def test_an_alarm_says_what_is_wrong_with_the_exchange_account(reason: str, words: str) -> None:
+    assert account_message(reason, "en") == f"Exchange account bots {{0}}: {words}, 1 Jan 2026, 00:00 UTC"
+
+
+def test_an_alarm_names_the_permissions_and_the_fields() -> None:
+    message = account_message("permissions_grew", "en", "Wallet.Withdraw", "Earn.Earn")
+    assert "than before (Wallet.Withdraw, Earn.Earn), 1 Jan" in message
+    assert account_notice("permissions_grew", "Earn.Earn").data["details"] == ["Earn.Earn"]
+
+
+def test_every_reason_to_alarm_of_an_account_has_words_of_its_own_in_every_language() -> None:
+    assert sorted(ACCOUNT_WORDS) == sorted(ACCOUNT_REASONS)
+    for language in LANGUAGES:
+        texts = {account_message(reason, language) for reason in ACCOUNT_REASONS}
+        assert len(texts) == len(ACCOUNT_REASONS)
+        assert not [text for text in texts if any(reason in text for reason in ACCOUNT_REASONS)]
+
+
+def test_only_a_key_that_will_expire_can_wait() -> None:
+    severities = {reason: account_notice(reason).severity for reason in ACCOUNT_REASONS}
+    assert {reason for reason, severity in severities.items() if severity == "WARNING"} == {
+        "key_expires_in_30_days",
+        "key_expires_in_7_days",
+        "key_expires_in_1_days",
+    }

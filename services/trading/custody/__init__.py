@@ -1,0 +1,1 @@
+"""Exchange accounts, and the keys with which the platform trades on them."""
