@@ -1,4 +1,4 @@
-"""What an exchange says about an account and its key."""
+"""The facts of an exchange account and its key."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
