@@ -53,7 +53,7 @@ class StreamRefused(StreamBroken):
 
 @dataclass(frozen=True)
 class SocketEvents:
-    """What a socket calls, on its own thread. `on_answered`: topics, whether accepted, and the exchange's words."""
+    """Callbacks on the socket's thread. `on_answered`: topics, whether accepted, and the exchange's words."""
 
     on_answered: Callable[[Sequence[str], bool, str], None]
     on_broken: Callable[[], None]

@@ -73,7 +73,8 @@ class AccountCalls:
         If the task is cancelled meanwhile, the outcome is unknown; what comes of it later is logged.
         """
         try:
-            return (await self._send("POST", lane, path, body)).result
+            result: Row = (await self._send("POST", lane, path, body)).result
+            return result
         except (NoRoom, NotStarted):
             raise NotSent("the limits have no room for the command", NO_ROOM_S) from None
         except StillRunning:

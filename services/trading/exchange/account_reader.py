@@ -1,4 +1,4 @@
-"""What the exchange says about an account and its key, and the one setting that we change."""
+"""Reads the facts of an account and its key, and changes the one setting that we change."""
 
 from dataclasses import replace
 from datetime import datetime

@@ -26,7 +26,7 @@ class AddressLimit:
 
 @dataclass(frozen=True, slots=True)
 class AddressState:
-    """What is stored of an address: `granted` per slot, the last being slot number `newest`. Times in seconds."""
+    """The stored state of an address: `granted` per slot, of which `newest` is the last. Times in seconds."""
 
     granted: tuple[int, ...] = ()
     newest: int = 0

@@ -1,4 +1,4 @@
-"""What an answer of the exchange, or a fault instead of one, means for the command or question that was sent.
+"""The meaning of each answer of the exchange, and of each fault instead of one, for the request that was sent.
 
 A command is done, refused, not sent or unknown (`venue.py`). Only what the exchange documents as definite is taken
 as definite; everything else, such as a code that is not listed here, is unknown: ask, never repeat.

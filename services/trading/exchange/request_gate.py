@@ -26,7 +26,7 @@ ASK_EVERY_S = 0.01
 SHORTEST_PAUSE_S = 0.001
 ASK_WITHIN_S = 1.0
 RETRY_S = 0.5  # after the store failed
-# What a process may send to close and to protect while the store does not answer, from the part kept back.
+# Requests that a process may send to close and to protect while the store does not answer, from the part kept back.
 EMERGENCY_CREDIT = 4
 EMERGENCY_S = 5.0
 

@@ -22,7 +22,7 @@ LIMITS = {
 
 
 class Lane(IntEnum):
-    """What a request is for, most urgent first. A lane may use only a part of each limit, the highest all of it."""
+    """The purpose of a request, most urgent first. Each lane may use a part of each limit, the first all of it."""
 
     CLOSE = 0  # close and cancel
     STOP = 1  # stops and targets, and the questions that these depend on

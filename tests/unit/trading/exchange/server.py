@@ -33,7 +33,7 @@ def raw(body: bytes, status: int = 200, **headers: str) -> web.Response:
 
 
 def coded(code: int, message: str = "words", **headers: str) -> web.Response:
-    return raw(json.dumps(envelope({}, code, message)).encode(), **headers)
+    return raw(json.dumps(envelope({}, code, message)).encode(), 200, **headers)
 
 
 @dataclass

@@ -292,7 +292,8 @@ async def test_positions_without_size_are_flat(scene: Scene) -> None:
     assert [position.symbol for position in await venue.list_positions()] == ["BTCUSDT"]
     script.answers["/v5/position/list"] = listed(flat)
     position = await venue.get_position("ETHUSDT")
-    assert (position.side, position.quantity, position.entry_price, position.stop_loss) == (None, 0, None, None)
+    assert (position.side, position.quantity) == (None, Decimal(0))
+    assert (position.entry_price, position.stop_loss) == (None, None)
 
 
 async def test_a_position_in_hedge_mode_is_no_answer(scene: Scene) -> None:

@@ -5,7 +5,7 @@ import hashlib
 import hmac
 import json
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 
@@ -119,7 +119,10 @@ async def admit() -> None:
 
 @asynccontextmanager
 async def streaming(
-    server: Server, clock: SigningClock | None = None, pace: StreamPace = QUICK, admit: object = admit
+    server: Server,
+    clock: SigningClock | None = None,
+    pace: StreamPace = QUICK,
+    admit: Callable[[], Awaitable[None]] = admit,
 ) -> AsyncIterator[tuple[PrivateStream, Received]]:
     received, stop, threads = Received(), asyncio.Event(), ThreadPoolExecutor(2)
     credentials = Credentials(KEY, SECRET)
@@ -130,7 +133,7 @@ async def streaming(
         threads,
         received.append,
         admit,
-        pace,  # type: ignore[arg-type]
+        pace,
     )
     running = asyncio.create_task(stream.run(stop))
     try:
@@ -163,7 +166,9 @@ async def test_the_key_signs_by_the_exchanges_clock(server: Server) -> None:
     async with streaming(server, clock) as (_, received):
         await received.until(1)
         (login,) = server.asked("auth")
-        key, expires, signature = login["args"]  # type: ignore[misc]
+        arguments = login["args"]
+        assert isinstance(arguments, list)
+        key, expires, signature = arguments
         assert key == KEY
         assert 5_000 < expires - 3_600_000 - time.time() * 1000 <= 10_000
         expected = hmac.new(SECRET.encode(), f"GET/realtime{expires}".encode(), hashlib.sha256).hexdigest()
