@@ -190,6 +190,7 @@ class World:
             not_sent=some(0.2),
             lost_request=some(0.15),
             lost_answer=some(0.3),
+            repeated=some(0.1),
             late=some(0.15),
             rejected_later=some(0.1),
             unavailable=some(0.2),
@@ -347,7 +348,7 @@ class World:
             actor = SessionActor(
                 self.facts,
                 store,
-                ProcessVenue(self.exchange, process, self),  # type: ignore[arg-type]
+                ProcessVenue(self.exchange, process, self),
                 ProcessBars(self.strategy, self.rows),
                 self.loop.now,
             )
@@ -495,9 +496,9 @@ class World:
                 self._violate(f"{execution} is booked as {wrong}")
             if parts != execution.quantity and not (self._is_after_end(execution) and execution.link_id is None):
                 self._violate(f"{execution.execution_id} is booked with {parts} of {execution.quantity}")
-        for order in exchange.accepted:
-            if order.link_id not in db.intents:
-                self._violate(f"an order without an intent: {order}")
+        for accepted in exchange.accepted:
+            if accepted.link_id not in db.intents:
+                self._violate(f"an order without an intent: {accepted}")
         entries = [each for each in db.intents.values() if each.is_entry]
         if len({each.bar for each in entries}) != len(entries):
             self._violate("two entries of one decision")

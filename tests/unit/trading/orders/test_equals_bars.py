@@ -30,7 +30,10 @@ BARS = 50
 class SteppingExchange(MemoryExchange):
     """Replays bars: market orders that come after a close fill at the next open."""
 
-    is_closed = True
+    def __init__(self, loop: VirtualLoop, price: Decimal) -> None:
+        self.is_closed = True
+        self._resting: list[NewOrder] = []
+        super().__init__(loop, random.Random(1), Faults(), price)
 
     def _fill_market(self, order: NewOrder) -> None:
         if self.is_closed:
@@ -60,10 +63,6 @@ class SteppingExchange(MemoryExchange):
                 self.set_price(price)
         self.price = bar.close
         self.is_closed = True
-
-    def __init__(self, loop: VirtualLoop, price: Decimal) -> None:
-        self._resting: list[NewOrder] = []
-        super().__init__(loop, random.Random(1), Faults(), price)
 
 
 class Session:
@@ -107,7 +106,8 @@ class Session:
 
 
 def fills_on_bars(strategy: Strategy, bars: Sequence[Bar]) -> list[Fill]:
-    series, execution, fills = Series(), Execution(strategy, TERMS), []
+    fills: list[Fill] = []
+    series, execution = Series(), Execution(strategy, TERMS)
     for bar in bars:
         series.append(bar)
         fills += execution.on_close(series).fills
