@@ -90,9 +90,10 @@ class Session:
         for bar in self.bars:
             self.exchange.open(bar.open)
             self.actor.wake()
-            await asyncio.sleep(30)
-            self.exchange.rest(bar)  # unnoticed: the close has to read it
-            await asyncio.sleep((bar.open_time_ms + STEP_MS) / 1000 - self.loop.time())
+            closes = (bar.open_time_ms + STEP_MS) / 1000
+            await asyncio.sleep(closes - 1 - self.loop.time())
+            self.exchange.rest(bar)  # unnoticed, after the last reading: the close has to read it
+            await asyncio.sleep(closes - self.loop.time())
             self.rows.append(bar)
             self.actor.wake(account_changed=False)
             await asyncio.sleep(3)
