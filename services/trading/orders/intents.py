@@ -20,9 +20,9 @@ from uuid import UUID
 from services.trading.exchange.venue import NewOrder, OrderSide, OrderStatus
 from shared.strategy.execution.outcome import Reason
 
-TARGET_LEGS = ("target-1", "target-2", "target-3", "target-4", "target-5")
 Leg = Literal["entry", "exit", "target-1", "target-2", "target-3", "target-4", "target-5", "stop", "flatten"]
 """`stop`: a market close where a stop is passed already or cannot be set. `flatten`: a stop or the kill switch."""
+TARGET_LEGS: tuple[Leg, ...] = ("target-1", "target-2", "target-3", "target-4", "target-5")
 
 NOT_FOUND_WINDOW = timedelta(seconds=10)
 """How long after it was sent an order that the exchange does not show may still appear."""

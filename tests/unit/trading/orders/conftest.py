@@ -3,8 +3,16 @@
 from collections.abc import Iterator
 
 import pytest
+import structlog
 
 from tests.unit.trading.orders.virtual_time import VirtualLoop
+
+
+@pytest.fixture(autouse=True)
+def quiet() -> Iterator[None]:
+    """Capture the warnings of restarts, of which schedules have hundreds."""
+    with structlog.testing.capture_logs():
+        yield
 
 
 @pytest.fixture

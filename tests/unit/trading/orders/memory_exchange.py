@@ -41,6 +41,7 @@ class Faults:
     not_sent: float = 0
     lost_request: float = 0
     lost_answer: float = 0
+    repeated: float = 0  # an order is delivered twice, and the second answer is returned
     late: float = 0  # processed long after the caller gave up
     rejected_later: float = 0  # acknowledged, then rejected
     unavailable: float = 0
@@ -117,7 +118,10 @@ class MemoryExchange:
             done.set_result(result)
 
     async def create_order(self, order: NewOrder) -> str:
-        return str(await self.command(lambda: self._create(order)))
+        order_id = await self.command(lambda: self._create(order))
+        if self.draw.random() < self.faults.repeated:
+            raise LinkIdUsed(110072, "OrderLinkedID is duplicate")
+        return str(order_id)
 
     async def cancel_order(self, symbol: str, link_id: str) -> None:
         await self.command(lambda: self._cancel(link_id, "CancelByUser", required=True))

@@ -24,7 +24,8 @@ from shared.strategy.bars import Side
 from shared.strategy.execution.exchange_steps import ExchangeExecution
 from shared.strategy.series import Series
 from tests.unit.strategy.scenes import FREE, HOUR, START, at_close, bars, strategy
-from tests.unit.trading.orders.schedules import SESSION, SYMBOL
+from tests.unit.trading.orders.memory_exchange import SYMBOL
+from tests.unit.trading.orders.schedules import SESSION
 
 D = Decimal
 BOTH_WAYS = {"long": at_close("100"), "short": at_close("99")}

@@ -166,6 +166,7 @@ class World:
         self.rows: list[Bar] = []
         self.actors: list[SessionActor] = []
         self.processes: list[Process] = []
+        self.first_awaits = 0  # awaits of the first process until the faults end
         self.handled_at = 0.0  # when a person interfered last
         self.faulty = True
         self._used: set[tuple[str, int, float]] = set()
@@ -190,6 +191,7 @@ class World:
             not_sent=some(0.2),
             lost_request=some(0.15),
             lost_answer=some(0.3),
+            repeated=some(0.1),
             late=some(0.15),
             rejected_later=some(0.1),
             unavailable=some(0.2),
@@ -347,7 +349,7 @@ class World:
             actor = SessionActor(
                 self.facts,
                 store,
-                ProcessVenue(self.exchange, process, self),  # type: ignore[arg-type]
+                ProcessVenue(self.exchange, process, self),
                 ProcessBars(self.strategy, self.rows),
                 self.loop.now,
             )
@@ -406,6 +408,7 @@ class World:
 
     async def _settle(self) -> None:
         """End all faults, answer what a person has to answer, and wait."""
+        self.first_awaits = self.processes[0].points
         self.faulty = False
         self.kills = False
         self.exchange.faults.__dict__.update(Faults().__dict__)
@@ -466,15 +469,19 @@ class World:
             self._violate(f"the session has not ended: {exchange.position}, {self._open_orders()}")
             return
         position = sum(
-            (_signed(each) for _, each in exchange.executions if not self._is_after_end(each)), Decimal(0)
+            (_signed(each) for _, each in exchange.executions if not self._is_unknowable(each)), Decimal(0)
         )
         if position != db.ignored and not db.control.frozen:
             self._violate(f"ended with {position} on the exchange, {db.ignored} ignored")
         if self._open_orders():
             self._violate("ended, and orders are open")
 
-    def _is_after_end(self, execution: VenueExecution) -> bool:
-        return self.db.ended_at is not None and execution.time > self.db.ended_at
+    def _is_unknowable(self, execution: VenueExecution) -> bool:
+        """Return whether a person caused it after the session's last reading of the account, or after its end."""
+        ended_at = self.db.ended_at
+        if ended_at is None or execution.link_id is not None or execution.execution_id in self.db.bookings:
+            return False
+        return execution.time > ended_at - timedelta(seconds=60)
 
     def _check_books(self) -> None:
         """Every execution is booked once, every order was an intent, and sums are exact."""
@@ -493,11 +500,11 @@ class World:
             wrong = [each.reason for each in booked if each.effect == "close" and not _fits(each)]
             if wrong:
                 self._violate(f"{execution} is booked as {wrong}")
-            if parts != execution.quantity and not (self._is_after_end(execution) and execution.link_id is None):
+            if parts != execution.quantity and not self._is_unknowable(execution):
                 self._violate(f"{execution.execution_id} is booked with {parts} of {execution.quantity}")
-        for order in exchange.accepted:
-            if order.link_id not in db.intents:
-                self._violate(f"an order without an intent: {order}")
+        for accepted in exchange.accepted:
+            if accepted.link_id not in db.intents:
+                self._violate(f"an order without an intent: {accepted}")
         entries = [each for each in db.intents.values() if each.is_entry]
         if len({each.bar for each in entries}) != len(entries):
             self._violate("two entries of one decision")

@@ -30,7 +30,10 @@ BARS = 50
 class SteppingExchange(MemoryExchange):
     """Replays bars: market orders that come after a close fill at the next open."""
 
-    is_closed = True
+    def __init__(self, loop: VirtualLoop, price: Decimal) -> None:
+        self.is_closed = True
+        self._resting: list[NewOrder] = []
+        super().__init__(loop, random.Random(1), Faults(), price)
 
     def _fill_market(self, order: NewOrder) -> None:
         if self.is_closed:
@@ -61,10 +64,6 @@ class SteppingExchange(MemoryExchange):
         self.price = bar.close
         self.is_closed = True
 
-    def __init__(self, loop: VirtualLoop, price: Decimal) -> None:
-        self._resting: list[NewOrder] = []
-        super().__init__(loop, random.Random(1), Faults(), price)
-
 
 class Session:
     def __init__(self, loop: VirtualLoop, strategy: Strategy, bars: Sequence[Bar]) -> None:
@@ -91,9 +90,10 @@ class Session:
         for bar in self.bars:
             self.exchange.open(bar.open)
             self.actor.wake()
-            await asyncio.sleep(30)
-            self.exchange.rest(bar)  # unnoticed: the close has to read it
-            await asyncio.sleep((bar.open_time_ms + STEP_MS) / 1000 - self.loop.time())
+            closes = (bar.open_time_ms + STEP_MS) / 1000
+            await asyncio.sleep(closes - 1 - self.loop.time())
+            self.exchange.rest(bar)  # unnoticed, after the last reading: the close has to read it
+            await asyncio.sleep(closes - self.loop.time())
             self.rows.append(bar)
             self.actor.wake(account_changed=False)
             await asyncio.sleep(3)
@@ -107,7 +107,8 @@ class Session:
 
 
 def fills_on_bars(strategy: Strategy, bars: Sequence[Bar]) -> list[Fill]:
-    series, execution, fills = Series(), Execution(strategy, TERMS), []
+    fills: list[Fill] = []
+    series, execution = Series(), Execution(strategy, TERMS)
     for bar in bars:
         series.append(bar)
         fills += execution.on_close(series).fills

@@ -32,15 +32,15 @@ def test_every_schedule_holds(block: int, loop: VirtualLoop) -> None:
 
 
 def quiet(loop: VirtualLoop, seed: int, kill_at: int | None = None) -> World:
-    """Trade four bars without faults and people; the first worker dies at its await number `kill_at`."""
-    options = {"bars": 4, "faults": Faults(), "kills": False, "people": False, "strategy": STRATEGIES[3]}
+    """Trade three bars without faults and people; the first worker dies at its await number `kill_at`."""
+    options = {"bars": 3, "faults": Faults(), "kills": False, "people": False, "strategy": STRATEGIES[3]}
     return run_schedule(loop, seed, kill_at=kill_at, **options)
 
 
 def test_a_worker_may_die_at_every_await(loop: VirtualLoop) -> None:
     undisturbed = quiet(loop, 4)
     assert undisturbed.db.trades, "nothing happens in this schedule"
-    for await_number in range(1, undisturbed.processes[0].points + 1):
+    for await_number in range(1, undisturbed.first_awaits + 1):
         world = quiet(loop, 4, await_number)
         if world.violations:
             pytest.fail(f"killed at await {await_number}: " + "; ".join(world.violations))
