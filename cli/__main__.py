@@ -26,6 +26,7 @@ COMMANDS = {
     "dlq": ("cli.dead_letters.command", "dlq", "Show, replay and drop events that failed."),
     "errors": ("cli.errors", "errors_command", "Write the list of all API errors."),
     "faults": ("cli.fault_run", "faults", "Inject faults and check that no data is lost."),
+    "kill-switch": ("cli.kill_switch", "kill_switch", "Stop entries of the platform, a symbol or a tenant."),
     "keys": ("cli.keys", "keys", "Rotate the keys that encrypt exchange keys."),
     "openapi": ("cli.openapi", "openapi_command", "Print the OpenAPI document of the whole platform."),
     "outbox": ("cli.outbox", "outbox", "Show unsent events, and send published ones again."),

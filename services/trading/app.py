@@ -8,16 +8,19 @@ from services.trading.custody.account_reader import AccountReader, NotConnected
 from services.trading.custody.custody import Custody
 from services.trading.custody.key_ring import FileKeyRing
 from services.trading.custody.probe import AccountProbe
+from services.trading.exchange.symbol_state import NoExchange, SymbolReader
 from services.trading.feed.feed import feed_job
 from services.trading.listed_series import Listing
 from services.trading.operations.start_session import PaperTerms
+from services.trading.routes.account_risk import AccountRiskRoutes
 from services.trading.routes.backtests import BacktestRoutes
 from services.trading.routes.candles import CandleRoutes
 from services.trading.routes.configurations import ConfigurationRoutes
 from services.trading.routes.exchange_accounts import ExchangeAccountRoutes
+from services.trading.routes.kill_switches import KillSwitchRoutes
 from services.trading.routes.published_strategies import PublishingRoutes
 from services.trading.routes.session_parts import SessionPartRoutes
-from services.trading.routes.sessions import SessionRoutes
+from services.trading.routes.sessions import LiveTrading, SessionRoutes
 from services.trading.routes.strategies import StrategyRoutes
 from services.trading.routes.trades import TradeRoutes
 from services.trading.settings import TradingSettings
@@ -28,7 +31,9 @@ from shared.chassis.service_types import Context, Service
 from shared.market.demand import publish_demand
 
 
-def build(context: Context, account_reader: AccountReader | None = None) -> Service:
+def build(
+    context: Context, account_reader: AccountReader | None = None, symbol_reader: SymbolReader | None = None
+) -> Service:
     settings = context.settings
     assert isinstance(settings, TradingSettings), "trading has settings of its own"
     database = context.database
@@ -41,6 +46,7 @@ def build(context: Context, account_reader: AccountReader | None = None) -> Serv
     # The exchange's adapter stands here in place of NotConnected; tests pass a reader of their own.
     reader = account_reader or NotConnected()
     custody = Custody(ring, reader, allows_live=settings.tradefleet_live == "on")
+    live = LiveTrading(symbol_reader or NoExchange(), custody.allows_live)
     check_every_s = settings.exchange_check_every_s
 
     async def close() -> None:
@@ -52,9 +58,11 @@ def build(context: Context, account_reader: AccountReader | None = None) -> Serv
             *StrategyRoutes(database).endpoints(),
             *PublishingRoutes(database).endpoints(),
             *ConfigurationRoutes(database).endpoints(),
-            *SessionRoutes(database, listing, clock, paper, worker.wake).endpoints(),
+            *SessionRoutes(database, listing, clock, paper, worker.wake, live).endpoints(),
             *SessionPartRoutes(database).endpoints(),
             *TradeRoutes(database).endpoints(),
+            *KillSwitchRoutes(database, clock).endpoints(),
+            *AccountRiskRoutes(database, clock).endpoints(),
             *BacktestRoutes(database, listing, paper, settings.backtest_most_bars).endpoints(),
             *CandleRoutes(database, listing).endpoints(),
             *ExchangeAccountRoutes(database, custody, check_every_s).endpoints(),

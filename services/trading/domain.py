@@ -12,13 +12,17 @@ from shared.strategy.bars import INTERVAL_MS, Instrument
 from shared.strategy.decimals import HUNDRED, exact, quantised_quotient
 from shared.strategy.execution.outcome import EntryGuard, EntryProposal
 
-SessionStatus = Literal["ACTIVE", "PAUSED", "STOPPED"]
-Entries = Literal["ALLOWED", "PAUSED", "PLAN_LIMIT"]
+SessionStatus = Literal["ACTIVE", "PAUSED", "STOPPING", "STOPPED"]
+Block = Literal["KILL_SWITCH", "FROZEN", "ACCOUNT_RISK"]
+Entries = Literal["ALLOWED", "PAUSED", "PLAN_LIMIT", "STOPPING"] | Block
+"""What a session may enter: everything, or nothing, with the cause. Blocks are lifted each for itself; of several
+causes, the person's and the plan's show first."""
 StopReason = Literal["manual", "end_of_data"]
 # Allowed changes of status; setting the current status changes nothing.
 TRANSITIONS: Mapping[SessionStatus, frozenset[SessionStatus]] = {
-    "ACTIVE": frozenset({"PAUSED", "STOPPED"}),
-    "PAUSED": frozenset({"ACTIVE", "STOPPED"}),
+    "ACTIVE": frozenset({"PAUSED", "STOPPING", "STOPPED"}),
+    "PAUSED": frozenset({"ACTIVE", "STOPPING", "STOPPED"}),
+    "STOPPING": frozenset({"STOPPED"}),
     "STOPPED": frozenset(),
 }
 LONGEST_DEADLINE = timedelta(seconds=20)
@@ -151,7 +155,14 @@ class ConfigurationLimits:
         return None
 
 
-REFUSALS: dict[Entries, str] = {"PAUSED": "paused", "PLAN_LIMIT": "plan_limit"}
+REFUSALS: Mapping[Entries, str] = {
+    "PAUSED": "paused",
+    "PLAN_LIMIT": "plan_limit",
+    "STOPPING": "stopping",
+    "KILL_SWITCH": "kill_switch",
+    "FROZEN": "frozen",
+    "ACCOUNT_RISK": "account_risk",
+}
 FEED_SILENT = "feed_silent"
 LONGEST_SILENCE = timedelta(minutes=2)  # after a bar is due; then entries are refused
 

@@ -4,6 +4,9 @@ ProblemError
 ├── LiveTradingOff      403  no real orders on this platform
 ├── RiskNoticeNotAccepted 403  before real orders
 ├── SessionEnded        409  a stopped session cannot change
+├── SymbolInUse         409  one live session per exchange account and symbol
+├── ForeignPosition     409  what is on the exchange already is not the session's
+├── KillSwitchOn        409  no session starts under it
 ├── StrategyInactive    409  it is deactivated
 ├── StrategyInUse       409  a running session uses it
 ├── StrategiesFull      409  including deleted ones
@@ -40,6 +43,28 @@ class SessionEnded(Conflict):
 
     type = "session-ended"
     title = "The session is stopped"
+
+
+class SymbolInUse(Conflict):
+    """Another live session trades this symbol on the same exchange account: they would share one position. Stop it
+    first, or use a sub-account."""
+
+    type = "symbol-in-use"
+    title = "Another live session trades this symbol on this exchange account"
+
+
+class ForeignPosition(Conflict):
+    """The exchange account has a position or open orders of this symbol. `found` lists them: close them first."""
+
+    type = "foreign-position"
+    title = "The exchange account already has a position or orders of this symbol"
+
+
+class KillSwitchOn(Conflict):
+    """A kill switch is on: no session starts until it is lifted. `scope` is `tenant`, `symbol` or `platform`."""
+
+    type = "kill-switch-on"
+    title = "The kill switch is on"
 
 
 class StrategyInactive(Conflict):

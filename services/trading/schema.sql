@@ -14,6 +14,23 @@ BEGIN
 END
 $$;
 
+CREATE FUNCTION trading.claim_live_symbol(environment text, uid text, symbol text, claimant uuid) RETURNS boolean
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'trading', 'pg_temp'
+    AS $$
+DECLARE
+    tenant bigint := nullif(current_setting('app.user_id', true), '')::bigint;
+    hashed bytea := sha256(convert_to(environment || ' ' || uid || ' ' || symbol, 'UTF8'));
+BEGIN
+    IF tenant IS NULL OR hashed IS NULL OR claimant IS NULL THEN
+        RAISE EXCEPTION 'a symbol is claimed for a session of a tenant' USING ERRCODE = 'insufficient_privilege';
+    END IF;
+    INSERT INTO live_symbol_locator VALUES (hashed, tenant, claimant) ON CONFLICT DO NOTHING;
+    RETURN EXISTS (SELECT FROM live_symbol_locator AS l
+                   WHERE l.key_sha256 = hashed AND l.user_id = tenant AND l.session_id = claimant);
+END
+$$;
+
 CREATE FUNCTION trading.destroy_earlier_secrets() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'trading', 'pg_temp'
@@ -259,6 +276,17 @@ CREATE FUNCTION trading.outbox_may_send(user_id bigint, topic text, key text, he
     LANGUAGE sql IMMUTABLE
     RETURN COALESCE(CASE WHEN (topic = 'market.interest'::text) THEN (((headers ->> 'ce_source'::text) = 'trading'::text) AND ((headers ->> 'ce_type'::text) = topic) AND (user_id = 0) AND (split_part(key, ':'::text, 1) = 'trading'::text)) WHEN (topic = ANY ('{activity.recorded,exchange_account.alarmed,market.interest,session.alarmed,session.started,session.stopped,trade.closed,trade.opened,usage.recorded}'::text[])) THEN (((headers ->> 'ce_source'::text) = 'trading'::text) AND ((headers ->> 'ce_type'::text) = topic) AND (key = (user_id)::text)) WHEN (topic = ANY ('{candle.closed.dlq,candle.opened.dlq,market.interest.dlq,subscription.changed.dlq}'::text[])) THEN (starts_with(((headers ->> 'dlq_group'::text) || '-'::text), 'trading-'::text) AND (((headers ->> 'dlq_topic'::text) || '.dlq'::text) = topic)) ELSE NULL::boolean END, false);
 
+CREATE FUNCTION trading.release_live_symbol(claimant uuid) RETURNS boolean
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'trading', 'pg_temp'
+    AS $$
+BEGIN
+    DELETE FROM live_symbol_locator AS l
+    WHERE l.session_id = claimant AND l.user_id = nullif(current_setting('app.user_id', true), '')::bigint;
+    RETURN FOUND;
+END
+$$;
+
 CREATE PROCEDURE trading.tenant_table(IN tenant_table text, IN app text, IN worker text, IN queue text DEFAULT ''::text)
     LANGUAGE plpgsql
     AS $$
@@ -333,6 +361,37 @@ BEGIN
     RETURN FOUND;
 END
 $$;
+
+CREATE TABLE trading.account_risk (
+    user_id bigint NOT NULL,
+    exchange_account_id uuid NOT NULL,
+    max_daily_loss numeric,
+    drawdown_pause_percentage numeric,
+    max_open_notional numeric,
+    max_positions integer,
+    max_orders_per_minute integer,
+    equity numeric,
+    highest_equity numeric,
+    breached_limit text,
+    breached_at timestamp with time zone,
+    breached_allowed numeric,
+    breached_value numeric,
+    resumed_at timestamp with time zone,
+    revision integer DEFAULT 1 NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT account_risk_breached_allowed_check CHECK ((breached_allowed <> 'NaN'::numeric)),
+    CONSTRAINT account_risk_breached_value_check CHECK ((breached_value <> 'NaN'::numeric)),
+    CONSTRAINT account_risk_drawdown_pause_percentage_check CHECK (((drawdown_pause_percentage <> 'NaN'::numeric) AND (drawdown_pause_percentage > (0)::numeric))),
+    CONSTRAINT account_risk_equity_check CHECK ((equity <> 'NaN'::numeric)),
+    CONSTRAINT account_risk_highest_equity_check CHECK ((highest_equity <> 'NaN'::numeric)),
+    CONSTRAINT account_risk_max_daily_loss_check CHECK (((max_daily_loss <> 'NaN'::numeric) AND (max_daily_loss > (0)::numeric))),
+    CONSTRAINT account_risk_max_open_notional_check CHECK (((max_open_notional <> 'NaN'::numeric) AND (max_open_notional > (0)::numeric))),
+    CONSTRAINT account_risk_max_orders_per_minute_check CHECK ((max_orders_per_minute > 0)),
+    CONSTRAINT account_risk_max_positions_check CHECK ((max_positions > 0))
+);
+
+ALTER TABLE ONLY trading.account_risk FORCE ROW LEVEL SECURITY;
 
 CREATE TABLE trading.activity_counters (
     user_id bigint NOT NULL,
@@ -546,6 +605,7 @@ CREATE TABLE trading.entitlements (
     max_backtests_per_day integer,
     max_running_sessions integer,
     max_stored_strategies integer,
+    period_start timestamp with time zone,
     CONSTRAINT entitlements_plan_check CHECK ((plan = ANY (ARRAY['FREE'::text, 'PREMIUM'::text, 'PRO'::text]))),
     CONSTRAINT entitlements_status_check CHECK ((status = ANY (ARRAY['ACTIVE'::text, 'TRIAL'::text, 'PAST_DUE'::text, 'CANCELLED'::text, 'EXPIRED'::text])))
 );
@@ -621,6 +681,41 @@ CREATE TABLE trading.exchange_uid_locator (
     CONSTRAINT exchange_uid_locator_uid_sha256_check CHECK ((length(uid_sha256) = 32))
 );
 
+CREATE TABLE trading.executions (
+    user_id bigint NOT NULL,
+    execution_id text NOT NULL,
+    effect text NOT NULL,
+    session_id uuid NOT NULL,
+    intent_id uuid,
+    part numeric NOT NULL,
+    reason text,
+    order_id text NOT NULL,
+    link_id text,
+    parent_link_id text,
+    symbol text NOT NULL,
+    side text NOT NULL,
+    kind text NOT NULL,
+    origin text NOT NULL,
+    quantity numeric NOT NULL,
+    price numeric NOT NULL,
+    fee numeric NOT NULL,
+    fee_coin text NOT NULL,
+    closed_quantity numeric NOT NULL,
+    "time" timestamp with time zone NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT executions_closed_quantity_check CHECK ((closed_quantity <> 'NaN'::numeric)),
+    CONSTRAINT executions_effect_check CHECK ((effect = ANY (ARRAY['entry'::text, 'close'::text, 'foreign'::text, 'ignored'::text]))),
+    CONSTRAINT executions_fee_check CHECK ((fee <> 'NaN'::numeric)),
+    CONSTRAINT executions_kind_check CHECK ((kind = ANY (ARRAY['TRADE'::text, 'LIQUIDATION'::text, 'ADL'::text, 'OTHER'::text]))),
+    CONSTRAINT executions_origin_check CHECK ((origin = ANY (ARRAY['REQUEST'::text, 'STOP_LOSS'::text, 'TAKE_PROFIT'::text, 'TRAILING_STOP'::text, 'OTHER'::text]))),
+    CONSTRAINT executions_part_check CHECK ((part <> 'NaN'::numeric)),
+    CONSTRAINT executions_price_check CHECK ((price <> 'NaN'::numeric)),
+    CONSTRAINT executions_quantity_check CHECK ((quantity <> 'NaN'::numeric)),
+    CONSTRAINT executions_side_check CHECK ((side = ANY (ARRAY['BUY'::text, 'SELL'::text])))
+);
+
+ALTER TABLE ONLY trading.executions FORCE ROW LEVEL SECURITY;
+
 CREATE TABLE trading.feed_lease (
     only_row boolean DEFAULT true NOT NULL,
     holder text NOT NULL,
@@ -645,6 +740,8 @@ CREATE TABLE trading.fills (
     created_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
     fill_id uuid DEFAULT uuidv7() NOT NULL,
     equity numeric,
+    execution_id text,
+    intent_id uuid,
     CONSTRAINT fills_action_check CHECK ((action = ANY (ARRAY['open'::text, 'close'::text]))),
     CONSTRAINT fills_equity_check CHECK ((equity <> 'NaN'::numeric)),
     CONSTRAINT fills_fee_check CHECK ((fee <> 'NaN'::numeric)),
@@ -654,6 +751,26 @@ CREATE TABLE trading.fills (
 );
 
 ALTER TABLE ONLY trading.fills FORCE ROW LEVEL SECURITY;
+
+CREATE TABLE trading.funding_payments (
+    user_id bigint NOT NULL,
+    execution_id text NOT NULL,
+    session_id uuid NOT NULL,
+    exchange_account_id uuid NOT NULL,
+    trade_id uuid,
+    symbol text NOT NULL,
+    quantity numeric NOT NULL,
+    price numeric NOT NULL,
+    amount numeric NOT NULL,
+    coin text NOT NULL,
+    "time" timestamp with time zone NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT funding_payments_amount_check CHECK ((amount <> 'NaN'::numeric)),
+    CONSTRAINT funding_payments_price_check CHECK ((price <> 'NaN'::numeric)),
+    CONSTRAINT funding_payments_quantity_check CHECK ((quantity <> 'NaN'::numeric))
+);
+
+ALTER TABLE ONLY trading.funding_payments FORCE ROW LEVEL SECURITY;
 
 CREATE TABLE trading.idempotency_keys (
     user_id bigint NOT NULL,
@@ -702,6 +819,35 @@ CREATE TABLE trading.instruments (
     CONSTRAINT instruments_tick_size_check CHECK (((tick_size <> 'NaN'::numeric) AND (tick_size > (0)::numeric)))
 );
 
+CREATE TABLE trading.kill_switches (
+    user_id bigint NOT NULL,
+    kill_switch_id uuid NOT NULL,
+    session_id uuid,
+    flatten boolean NOT NULL,
+    reason text,
+    is_operators boolean DEFAULT false NOT NULL,
+    created_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    lifted_at timestamp with time zone
+);
+
+ALTER TABLE ONLY trading.kill_switches FORCE ROW LEVEL SECURITY;
+
+CREATE TABLE trading.live_entry_counts (
+    user_id bigint NOT NULL,
+    period_start timestamp with time zone NOT NULL,
+    entries integer NOT NULL,
+    CONSTRAINT live_entry_counts_entries_check CHECK ((entries >= 0))
+);
+
+ALTER TABLE ONLY trading.live_entry_counts FORCE ROW LEVEL SECURITY;
+
+CREATE TABLE trading.live_symbol_locator (
+    key_sha256 bytea NOT NULL,
+    user_id bigint NOT NULL,
+    session_id uuid NOT NULL,
+    CONSTRAINT live_symbol_locator_key_sha256_check CHECK ((length(key_sha256) = 32))
+);
+
 CREATE TABLE trading.market_interests (
     user_id bigint NOT NULL,
     object_id uuid NOT NULL,
@@ -714,6 +860,56 @@ CREATE TABLE trading.market_interests (
 );
 
 ALTER TABLE ONLY trading.market_interests FORCE ROW LEVEL SECURITY;
+
+CREATE TABLE trading.order_intents (
+    user_id bigint NOT NULL,
+    intent_id uuid NOT NULL,
+    session_id uuid NOT NULL,
+    exchange_account_id uuid NOT NULL,
+    symbol text NOT NULL,
+    link_id text NOT NULL,
+    bar timestamp with time zone NOT NULL,
+    leg text NOT NULL,
+    attempt integer NOT NULL,
+    side text NOT NULL,
+    quantity numeric NOT NULL,
+    price numeric,
+    stop_loss numeric,
+    reduce_only boolean NOT NULL,
+    reason text NOT NULL,
+    strategy_hash text NOT NULL,
+    epoch bigint NOT NULL,
+    created_at timestamp with time zone NOT NULL,
+    state text NOT NULL,
+    send_before timestamp with time zone,
+    sent_at timestamp with time zone,
+    order_id text,
+    filled numeric NOT NULL,
+    notional numeric NOT NULL,
+    fee numeric NOT NULL,
+    venue_code integer,
+    venue_message text,
+    decision_id uuid,
+    refusal text,
+    expected_price numeric,
+    counted_in timestamp with time zone,
+    recorded_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT order_intents_attempt_check CHECK ((attempt >= 1)),
+    CONSTRAINT order_intents_expected_price_check CHECK ((expected_price <> 'NaN'::numeric)),
+    CONSTRAINT order_intents_fee_check CHECK ((fee <> 'NaN'::numeric)),
+    CONSTRAINT order_intents_filled_check CHECK (((filled <> 'NaN'::numeric) AND (filled >= (0)::numeric))),
+    CONSTRAINT order_intents_leg_check CHECK ((leg = ANY (ARRAY['entry'::text, 'exit'::text, 'target-1'::text, 'target-2'::text, 'target-3'::text, 'target-4'::text, 'target-5'::text, 'stop'::text, 'flatten'::text]))),
+    CONSTRAINT order_intents_notional_check CHECK ((notional <> 'NaN'::numeric)),
+    CONSTRAINT order_intents_price_check CHECK ((price <> 'NaN'::numeric)),
+    CONSTRAINT order_intents_quantity_check CHECK (((quantity <> 'NaN'::numeric) AND (quantity > (0)::numeric))),
+    CONSTRAINT order_intents_side_check CHECK ((side = ANY (ARRAY['BUY'::text, 'SELL'::text]))),
+    CONSTRAINT order_intents_state_check CHECK ((state = ANY (ARRAY['INTENT'::text, 'SENDING'::text, 'UNKNOWN'::text, 'ACKED'::text, 'PARTIALLY_FILLED'::text, 'FILLED'::text, 'CANCELLED'::text, 'REJECTED'::text, 'STALE'::text, 'DROPPED'::text]))),
+    CONSTRAINT order_intents_stop_loss_check CHECK ((stop_loss <> 'NaN'::numeric))
+)
+WITH (fillfactor='70');
+
+ALTER TABLE ONLY trading.order_intents FORCE ROW LEVEL SECURITY;
 
 CREATE TABLE trading.outbox (
     id bigint CONSTRAINT outbox_id_not_null1 NOT NULL,
@@ -794,6 +990,15 @@ ALTER TABLE trading.parked ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
     CACHE 1
 );
 
+CREATE TABLE trading.platform_kill_switches (
+    kill_switch_id uuid NOT NULL,
+    symbol text,
+    flatten boolean NOT NULL,
+    reason text,
+    created_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    lifted_at timestamp with time zone
+);
+
 CREATE TABLE trading.published_interests (
     symbol text NOT NULL,
     "interval" text NOT NULL,
@@ -867,6 +1072,17 @@ WITH (fillfactor='45');
 
 ALTER TABLE ONLY trading.session_cursors FORCE ROW LEVEL SECURITY;
 
+CREATE TABLE trading.session_incidents (
+    user_id bigint NOT NULL,
+    session_id uuid NOT NULL,
+    key text NOT NULL,
+    kind text NOT NULL,
+    detail jsonb NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL
+);
+
+ALTER TABLE ONLY trading.session_incidents FORCE ROW LEVEL SECURITY;
+
 CREATE TABLE trading.session_leases (
     user_id bigint NOT NULL,
     session_id uuid NOT NULL,
@@ -880,7 +1096,21 @@ CREATE TABLE trading.session_leases (
     waiting_for text,
     waiting_since timestamp with time zone,
     waiting_expected timestamp with time zone,
-    CONSTRAINT session_leases_entries_check CHECK ((entries = ANY (ARRAY['ALLOWED'::text, 'PAUSED'::text, 'PLAN_LIMIT'::text]))),
+    blocked_by text[] DEFAULT '{}'::text[] NOT NULL,
+    killed_at timestamp with time zone,
+    flatten text,
+    frozen_answer text,
+    allows text GENERATED ALWAYS AS (
+CASE
+    WHEN (entries <> 'ALLOWED'::text) THEN entries
+    WHEN ('KILL_SWITCH'::text = ANY (blocked_by)) THEN 'KILL_SWITCH'::text
+    WHEN ('FROZEN'::text = ANY (blocked_by)) THEN 'FROZEN'::text
+    WHEN ('ACCOUNT_RISK'::text = ANY (blocked_by)) THEN 'ACCOUNT_RISK'::text
+    ELSE 'ALLOWED'::text
+END) STORED NOT NULL,
+    CONSTRAINT session_leases_blocked_by_check CHECK ((blocked_by <@ ARRAY['KILL_SWITCH'::text, 'FROZEN'::text, 'ACCOUNT_RISK'::text])),
+    CONSTRAINT session_leases_entries_check CHECK ((entries = ANY (ARRAY['ALLOWED'::text, 'PAUSED'::text, 'PLAN_LIMIT'::text, 'STOPPING'::text]))),
+    CONSTRAINT session_leases_frozen_answer_check CHECK ((frozen_answer = ANY (ARRAY['adopt'::text, 'ignore'::text]))),
     CONSTRAINT session_leases_waiting_for_check CHECK ((waiting_for = ANY (ARRAY['history'::text, 'first_bar'::text, 'bar'::text, 'feed'::text])))
 )
 WITH (fillfactor='70');
@@ -910,7 +1140,7 @@ CREATE TABLE trading.session_restrictions (
     qty_step numeric,
     min_order_qty numeric,
     min_notional numeric,
-    CONSTRAINT session_restrictions_kind_check CHECK ((kind = ANY (ARRAY['PAUSED'::text, 'RESUMED'::text, 'PLAN_LIMIT'::text, 'PLAN_LIMIT_LIFTED'::text, 'FEED_SILENT'::text, 'FEED_SILENT_LIFTED'::text, 'INSTRUMENT_CHANGED'::text, 'STOPPED'::text]))),
+    CONSTRAINT session_restrictions_kind_check CHECK ((kind = ANY (ARRAY['PAUSED'::text, 'RESUMED'::text, 'PLAN_LIMIT'::text, 'PLAN_LIMIT_LIFTED'::text, 'FEED_SILENT'::text, 'FEED_SILENT_LIFTED'::text, 'INSTRUMENT_CHANGED'::text, 'KILL_SWITCH'::text, 'KILL_SWITCH_LIFTED'::text, 'ACCOUNT_RISK'::text, 'ACCOUNT_RISK_LIFTED'::text, 'FROZEN'::text, 'FROZEN_LIFTED'::text, 'STOPPING'::text, 'STOPPED'::text]))),
     CONSTRAINT session_restrictions_min_notional_check CHECK (((min_notional <> 'NaN'::numeric) AND (min_notional >= (0)::numeric))),
     CONSTRAINT session_restrictions_min_order_qty_check CHECK (((min_order_qty <> 'NaN'::numeric) AND (min_order_qty >= (0)::numeric))),
     CONSTRAINT session_restrictions_price_check CHECK ((price <> 'NaN'::numeric)),
@@ -1080,9 +1310,13 @@ CREATE TABLE trading.user_trading_sessions (
     fingerprint text DEFAULT 'e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855'::text NOT NULL,
     revision integer DEFAULT 1 NOT NULL,
     exchange_account_id uuid,
+    ignored_orders text[] DEFAULT '{}'::text[] NOT NULL,
+    ignored_quantity numeric DEFAULT 0 NOT NULL,
+    CONSTRAINT user_trading_sessions_check CHECK (((exchange_account_id IS NULL) OR (NOT is_paper_trading))),
     CONSTRAINT user_trading_sessions_fee_rate_check CHECK ((fee_rate <> 'NaN'::numeric)),
     CONSTRAINT user_trading_sessions_final_balance_check CHECK ((final_balance <> 'NaN'::numeric)),
     CONSTRAINT user_trading_sessions_highest_equity_check CHECK ((highest_equity <> 'NaN'::numeric)),
+    CONSTRAINT user_trading_sessions_ignored_quantity_check CHECK ((ignored_quantity <> 'NaN'::numeric)),
     CONSTRAINT user_trading_sessions_initial_balance_check CHECK (((initial_balance <> 'NaN'::numeric) AND (initial_balance > (0)::numeric))),
     CONSTRAINT user_trading_sessions_max_drawdown_check CHECK ((max_drawdown <> 'NaN'::numeric)),
     CONSTRAINT user_trading_sessions_max_position_size_check CHECK ((max_position_size <> 'NaN'::numeric)),
@@ -1091,7 +1325,7 @@ CREATE TABLE trading.user_trading_sessions (
     CONSTRAINT user_trading_sessions_min_stop_distance_percentage_check CHECK ((min_stop_distance_percentage <> 'NaN'::numeric)),
     CONSTRAINT user_trading_sessions_qty_step_check CHECK ((qty_step <> 'NaN'::numeric)),
     CONSTRAINT user_trading_sessions_slippage_check CHECK ((slippage <> 'NaN'::numeric)),
-    CONSTRAINT user_trading_sessions_status_check CHECK ((status = ANY (ARRAY['ACTIVE'::text, 'PAUSED'::text, 'STOPPED'::text]))),
+    CONSTRAINT user_trading_sessions_status_check CHECK ((status = ANY (ARRAY['ACTIVE'::text, 'PAUSED'::text, 'STOPPING'::text, 'STOPPED'::text]))),
     CONSTRAINT user_trading_sessions_stop_loss_percentage_check CHECK ((stop_loss_percentage <> 'NaN'::numeric)),
     CONSTRAINT user_trading_sessions_take_profit_percentage_check CHECK ((take_profit_percentage <> 'NaN'::numeric)),
     CONSTRAINT user_trading_sessions_tick_size_check CHECK ((tick_size <> 'NaN'::numeric)),
@@ -1109,6 +1343,9 @@ CREATE TABLE trading.workers (
 ALTER TABLE ONLY trading.inbox ATTACH PARTITION trading.inbox_other DEFAULT;
 
 ALTER TABLE ONLY trading.outbox ATTACH PARTITION trading.outbox_other DEFAULT;
+
+ALTER TABLE ONLY trading.account_risk
+    ADD CONSTRAINT account_risk_pkey PRIMARY KEY (user_id, exchange_account_id);
 
 ALTER TABLE ONLY trading.activity_counters
     ADD CONSTRAINT activity_counters_pkey PRIMARY KEY (user_id);
@@ -1176,6 +1413,9 @@ ALTER TABLE ONLY trading.exchange_secrets
 ALTER TABLE ONLY trading.exchange_uid_locator
     ADD CONSTRAINT exchange_uid_locator_pkey PRIMARY KEY (uid_sha256);
 
+ALTER TABLE ONLY trading.executions
+    ADD CONSTRAINT executions_pkey PRIMARY KEY (user_id, execution_id, effect);
+
 ALTER TABLE ONLY trading.feed_lease
     ADD CONSTRAINT feed_lease_pkey PRIMARY KEY (only_row);
 
@@ -1184,6 +1424,9 @@ ALTER TABLE ONLY trading.fills
 
 ALTER TABLE ONLY trading.fills
     ADD CONSTRAINT fills_user_id_fill_id_key UNIQUE (user_id, fill_id);
+
+ALTER TABLE ONLY trading.funding_payments
+    ADD CONSTRAINT funding_payments_pkey PRIMARY KEY (user_id, execution_id);
 
 ALTER TABLE ONLY trading.idempotency_keys
     ADD CONSTRAINT idempotency_keys_pkey PRIMARY KEY (user_id, key);
@@ -1197,8 +1440,23 @@ ALTER TABLE ONLY trading.inbox_other
 ALTER TABLE ONLY trading.instruments
     ADD CONSTRAINT instruments_pkey PRIMARY KEY (venue, symbol);
 
+ALTER TABLE ONLY trading.kill_switches
+    ADD CONSTRAINT kill_switches_pkey PRIMARY KEY (user_id, kill_switch_id);
+
+ALTER TABLE ONLY trading.live_entry_counts
+    ADD CONSTRAINT live_entry_counts_pkey PRIMARY KEY (user_id, period_start);
+
+ALTER TABLE ONLY trading.live_symbol_locator
+    ADD CONSTRAINT live_symbol_locator_pkey PRIMARY KEY (key_sha256);
+
 ALTER TABLE ONLY trading.market_interests
     ADD CONSTRAINT market_interests_pkey PRIMARY KEY (user_id, object_id);
+
+ALTER TABLE ONLY trading.order_intents
+    ADD CONSTRAINT order_intents_pkey PRIMARY KEY (user_id, intent_id);
+
+ALTER TABLE ONLY trading.order_intents
+    ADD CONSTRAINT order_intents_user_id_link_id_key UNIQUE (user_id, link_id);
 
 ALTER TABLE ONLY trading.outbox
     ADD CONSTRAINT outbox_pkey PRIMARY KEY (user_id, event_id);
@@ -1211,6 +1469,9 @@ ALTER TABLE ONLY trading.parked
 
 ALTER TABLE ONLY trading.parked
     ADD CONSTRAINT parked_user_id_consumer_event_id_key UNIQUE (user_id, consumer, event_id);
+
+ALTER TABLE ONLY trading.platform_kill_switches
+    ADD CONSTRAINT platform_kill_switches_pkey PRIMARY KEY (kill_switch_id);
 
 ALTER TABLE ONLY trading.published_interests
     ADD CONSTRAINT published_interests_pkey PRIMARY KEY (symbol, "interval");
@@ -1235,6 +1496,9 @@ ALTER TABLE ONLY trading.series
 
 ALTER TABLE ONLY trading.session_cursors
     ADD CONSTRAINT session_cursors_pkey PRIMARY KEY (user_id, session_id);
+
+ALTER TABLE ONLY trading.session_incidents
+    ADD CONSTRAINT session_incidents_pkey PRIMARY KEY (user_id, session_id, key);
 
 ALTER TABLE ONLY trading.session_leases
     ADD CONSTRAINT session_leases_pkey PRIMARY KEY (user_id, session_id);
@@ -1295,15 +1559,31 @@ CREATE INDEX exchange_account_checks_due ON trading.exchange_account_checks USIN
 
 CREATE INDEX exchange_accounts_of_user ON trading.exchange_accounts USING btree (user_id, created_at, exchange_account_id);
 
+CREATE INDEX executions_foreign ON trading.executions USING btree (user_id, session_id) WHERE ((effect = 'foreign'::text) AND (part > (0)::numeric));
+
+CREATE INDEX executions_of_session ON trading.executions USING btree (user_id, session_id, "time");
+
 CREATE INDEX fills_of_decision ON trading.fills USING btree (user_id, decision_id);
 
 CREATE INDEX fills_of_trade ON trading.fills USING btree (user_id, trade_id);
 
 CREATE INDEX fills_of_user ON trading.fills USING btree (user_id, "time", fill_id);
 
+CREATE INDEX funding_of_account ON trading.funding_payments USING btree (user_id, exchange_account_id, "time");
+
+CREATE INDEX funding_of_session ON trading.funding_payments USING btree (user_id, session_id, "time");
+
+CREATE INDEX funding_of_trade ON trading.funding_payments USING btree (user_id, trade_id);
+
 CREATE INDEX idempotency_keys_by_age ON trading.idempotency_keys USING btree (created_at);
 
+CREATE INDEX kill_switches_of_user ON trading.kill_switches USING btree (user_id, created_at, kill_switch_id);
+
+CREATE UNIQUE INDEX kill_switches_on ON trading.kill_switches USING btree (user_id, session_id, is_operators) NULLS NOT DISTINCT WHERE (lifted_at IS NULL);
+
 CREATE INDEX leases_by_worker ON trading.session_leases USING btree (worker, expires_at);
+
+CREATE INDEX live_symbols_of_session ON trading.live_symbol_locator USING btree (session_id);
 
 CREATE INDEX market_interests_by_series ON trading.market_interests USING btree (symbol, "interval");
 
@@ -1312,6 +1592,12 @@ CREATE UNIQUE INDEX one_default_configuration ON trading.user_bot_configurations
 CREATE UNIQUE INDEX one_open_trade ON trading.user_trades USING btree (user_id, session_id) WHERE (status = 'OPEN'::text);
 
 CREATE INDEX open_decisions ON trading.decisions USING btree (user_id, session_id) WHERE (until IS NULL);
+
+CREATE INDEX order_intents_of_account ON trading.order_intents USING btree (user_id, exchange_account_id, recorded_at);
+
+CREATE INDEX order_intents_of_session ON trading.order_intents USING btree (user_id, session_id, recorded_at, intent_id);
+
+CREATE INDEX order_intents_open ON trading.order_intents USING btree (user_id, session_id) WHERE (state = ANY (ARRAY['INTENT'::text, 'SENDING'::text, 'UNKNOWN'::text, 'ACKED'::text, 'PARTIALLY_FILLED'::text]));
 
 CREATE INDEX outbox_dead ON ONLY trading.outbox USING btree (topic, key, id) WHERE ((dead_reason IS NOT NULL) AND (dropped_at IS NULL));
 
@@ -1324,6 +1610,8 @@ CREATE INDEX outbox_other_topic_key_id_idx ON trading.outbox_other USING btree (
 CREATE INDEX parked_by_key ON trading.parked USING btree (consumer, topic, key, id) WHERE (state = ANY (ARRAY['WAITING'::text, 'HALTED'::text]));
 
 CREATE INDEX parked_newer ON trading.parked USING btree (topic, needs_version) WHERE (needs_version IS NOT NULL);
+
+CREATE UNIQUE INDEX platform_kill_switches_on ON trading.platform_kill_switches USING btree (symbol) NULLS NOT DISTINCT WHERE (lifted_at IS NULL);
 
 CREATE INDEX published_by_time ON trading.published_strategies USING btree (created_at, published_strategy_id);
 
@@ -1353,6 +1641,8 @@ ALTER INDEX trading.outbox_dead ATTACH PARTITION trading.outbox_other_topic_key_
 
 CREATE TRIGGER destroy_earlier_secrets AFTER INSERT ON trading.exchange_secrets FOR EACH ROW EXECUTE FUNCTION trading.destroy_earlier_secrets();
 
+CREATE TRIGGER keep_updated_at BEFORE UPDATE ON trading.account_risk FOR EACH ROW EXECUTE FUNCTION trading.touch_updated_at();
+
 CREATE TRIGGER keep_updated_at BEFORE UPDATE ON trading.backtests FOR EACH ROW EXECUTE FUNCTION trading.touch_updated_at();
 
 CREATE TRIGGER keep_updated_at BEFORE UPDATE ON trading.entitlements FOR EACH ROW EXECUTE FUNCTION trading.touch_updated_at();
@@ -1366,6 +1656,9 @@ CREATE TRIGGER keep_updated_at BEFORE UPDATE ON trading.user_strategies FOR EACH
 CREATE TRIGGER keep_updated_at BEFORE UPDATE ON trading.user_trades FOR EACH ROW EXECUTE FUNCTION trading.touch_updated_at();
 
 CREATE TRIGGER keep_updated_at BEFORE UPDATE ON trading.user_trading_sessions FOR EACH ROW EXECUTE FUNCTION trading.touch_updated_at();
+
+ALTER TABLE ONLY trading.account_risk
+    ADD CONSTRAINT account_risk_user_id_exchange_account_id_fkey FOREIGN KEY (user_id, exchange_account_id) REFERENCES trading.exchange_accounts(user_id, exchange_account_id) ON DELETE CASCADE;
 
 ALTER TABLE ONLY trading.backtest_fills
     ADD CONSTRAINT backtest_fills_user_id_result_id_fkey FOREIGN KEY (user_id, result_id) REFERENCES trading.backtest_results(user_id, result_id) ON DELETE CASCADE;
@@ -1394,6 +1687,12 @@ ALTER TABLE ONLY trading.exchange_account_checks
 ALTER TABLE ONLY trading.exchange_secrets
     ADD CONSTRAINT exchange_secrets_user_id_exchange_account_id_fkey FOREIGN KEY (user_id, exchange_account_id) REFERENCES trading.exchange_accounts(user_id, exchange_account_id) ON DELETE CASCADE;
 
+ALTER TABLE ONLY trading.executions
+    ADD CONSTRAINT executions_user_id_intent_id_fkey FOREIGN KEY (user_id, intent_id) REFERENCES trading.order_intents(user_id, intent_id);
+
+ALTER TABLE ONLY trading.executions
+    ADD CONSTRAINT executions_user_id_session_id_fkey FOREIGN KEY (user_id, session_id) REFERENCES trading.user_trading_sessions(user_id, session_id);
+
 ALTER TABLE ONLY trading.fills
     ADD CONSTRAINT fills_user_id_decision_id_fkey FOREIGN KEY (user_id, decision_id) REFERENCES trading.decisions(user_id, decision_id);
 
@@ -1403,8 +1702,23 @@ ALTER TABLE ONLY trading.fills
 ALTER TABLE ONLY trading.fills
     ADD CONSTRAINT fills_user_id_trade_id_fkey FOREIGN KEY (user_id, trade_id) REFERENCES trading.user_trades(user_id, trade_id) DEFERRABLE INITIALLY DEFERRED;
 
+ALTER TABLE ONLY trading.funding_payments
+    ADD CONSTRAINT funding_payments_user_id_session_id_fkey FOREIGN KEY (user_id, session_id) REFERENCES trading.user_trading_sessions(user_id, session_id);
+
+ALTER TABLE ONLY trading.funding_payments
+    ADD CONSTRAINT funding_payments_user_id_trade_id_fkey FOREIGN KEY (user_id, trade_id) REFERENCES trading.user_trades(user_id, trade_id);
+
+ALTER TABLE ONLY trading.kill_switches
+    ADD CONSTRAINT kill_switches_user_id_session_id_fkey FOREIGN KEY (user_id, session_id) REFERENCES trading.user_trading_sessions(user_id, session_id);
+
+ALTER TABLE ONLY trading.order_intents
+    ADD CONSTRAINT order_intents_user_id_session_id_fkey FOREIGN KEY (user_id, session_id) REFERENCES trading.user_trading_sessions(user_id, session_id);
+
 ALTER TABLE ONLY trading.session_cursors
     ADD CONSTRAINT session_cursors_user_id_session_id_fkey FOREIGN KEY (user_id, session_id) REFERENCES trading.user_trading_sessions(user_id, session_id);
+
+ALTER TABLE ONLY trading.session_incidents
+    ADD CONSTRAINT session_incidents_user_id_session_id_fkey FOREIGN KEY (user_id, session_id) REFERENCES trading.user_trading_sessions(user_id, session_id);
 
 ALTER TABLE ONLY trading.session_leases
     ADD CONSTRAINT session_leases_user_id_session_id_fkey FOREIGN KEY (user_id, session_id) REFERENCES trading.user_trading_sessions(user_id, session_id);
@@ -1426,6 +1740,8 @@ ALTER TABLE ONLY trading.user_trading_sessions
 
 ALTER TABLE ONLY trading.user_trading_sessions
     ADD CONSTRAINT user_trading_sessions_user_id_strategy_id_strategy_version_fkey FOREIGN KEY (user_id, strategy_id, strategy_version) REFERENCES trading.strategy_versions(user_id, strategy_id, version);
+
+ALTER TABLE trading.account_risk ENABLE ROW LEVEL SECURITY;
 
 ALTER TABLE trading.activity_counters ENABLE ROW LEVEL SECURITY;
 
@@ -1453,7 +1769,11 @@ ALTER TABLE trading.exchange_accounts ENABLE ROW LEVEL SECURITY;
 
 ALTER TABLE trading.exchange_secrets ENABLE ROW LEVEL SECURITY;
 
+ALTER TABLE trading.executions ENABLE ROW LEVEL SECURITY;
+
 ALTER TABLE trading.fills ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE trading.funding_payments ENABLE ROW LEVEL SECURITY;
 
 ALTER TABLE trading.idempotency_keys ENABLE ROW LEVEL SECURITY;
 
@@ -1461,7 +1781,13 @@ ALTER TABLE trading.inbox ENABLE ROW LEVEL SECURITY;
 
 ALTER TABLE trading.inbox_other ENABLE ROW LEVEL SECURITY;
 
+ALTER TABLE trading.kill_switches ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE trading.live_entry_counts ENABLE ROW LEVEL SECURITY;
+
 ALTER TABLE trading.market_interests ENABLE ROW LEVEL SECURITY;
+
+CREATE POLICY one_tenant ON trading.account_risk TO trading_app USING ((user_id = ( SELECT (NULLIF(current_setting('app.user_id'::text, true), ''::text))::bigint AS "nullif"))) WITH CHECK ((user_id = ( SELECT (NULLIF(current_setting('app.user_id'::text, true), ''::text))::bigint AS "nullif")));
 
 CREATE POLICY one_tenant ON trading.activity_counters TO trading_app USING ((user_id = ( SELECT (NULLIF(current_setting('app.user_id'::text, true), ''::text))::bigint AS "nullif"))) WITH CHECK ((user_id = ( SELECT (NULLIF(current_setting('app.user_id'::text, true), ''::text))::bigint AS "nullif")));
 
@@ -1487,17 +1813,29 @@ CREATE POLICY one_tenant ON trading.exchange_accounts TO trading_app USING ((use
 
 CREATE POLICY one_tenant ON trading.exchange_secrets TO trading_app USING ((user_id = ( SELECT (NULLIF(current_setting('app.user_id'::text, true), ''::text))::bigint AS "nullif"))) WITH CHECK ((user_id = ( SELECT (NULLIF(current_setting('app.user_id'::text, true), ''::text))::bigint AS "nullif")));
 
+CREATE POLICY one_tenant ON trading.executions TO trading_app USING ((user_id = ( SELECT (NULLIF(current_setting('app.user_id'::text, true), ''::text))::bigint AS "nullif"))) WITH CHECK ((user_id = ( SELECT (NULLIF(current_setting('app.user_id'::text, true), ''::text))::bigint AS "nullif")));
+
 CREATE POLICY one_tenant ON trading.fills TO trading_app USING ((user_id = ( SELECT (NULLIF(current_setting('app.user_id'::text, true), ''::text))::bigint AS "nullif"))) WITH CHECK ((user_id = ( SELECT (NULLIF(current_setting('app.user_id'::text, true), ''::text))::bigint AS "nullif")));
+
+CREATE POLICY one_tenant ON trading.funding_payments TO trading_app USING ((user_id = ( SELECT (NULLIF(current_setting('app.user_id'::text, true), ''::text))::bigint AS "nullif"))) WITH CHECK ((user_id = ( SELECT (NULLIF(current_setting('app.user_id'::text, true), ''::text))::bigint AS "nullif")));
 
 CREATE POLICY one_tenant ON trading.idempotency_keys TO trading_app USING ((user_id = ( SELECT (NULLIF(current_setting('app.user_id'::text, true), ''::text))::bigint AS "nullif"))) WITH CHECK ((user_id = ( SELECT (NULLIF(current_setting('app.user_id'::text, true), ''::text))::bigint AS "nullif")));
 
+CREATE POLICY one_tenant ON trading.kill_switches TO trading_app USING ((user_id = ( SELECT (NULLIF(current_setting('app.user_id'::text, true), ''::text))::bigint AS "nullif"))) WITH CHECK ((user_id = ( SELECT (NULLIF(current_setting('app.user_id'::text, true), ''::text))::bigint AS "nullif")));
+
+CREATE POLICY one_tenant ON trading.live_entry_counts TO trading_app USING ((user_id = ( SELECT (NULLIF(current_setting('app.user_id'::text, true), ''::text))::bigint AS "nullif"))) WITH CHECK ((user_id = ( SELECT (NULLIF(current_setting('app.user_id'::text, true), ''::text))::bigint AS "nullif")));
+
 CREATE POLICY one_tenant ON trading.market_interests TO trading_app USING ((user_id = ( SELECT (NULLIF(current_setting('app.user_id'::text, true), ''::text))::bigint AS "nullif"))) WITH CHECK ((user_id = ( SELECT (NULLIF(current_setting('app.user_id'::text, true), ''::text))::bigint AS "nullif")));
+
+CREATE POLICY one_tenant ON trading.order_intents TO trading_app USING ((user_id = ( SELECT (NULLIF(current_setting('app.user_id'::text, true), ''::text))::bigint AS "nullif"))) WITH CHECK ((user_id = ( SELECT (NULLIF(current_setting('app.user_id'::text, true), ''::text))::bigint AS "nullif")));
 
 CREATE POLICY one_tenant ON trading.outbox TO trading_app USING ((user_id = ( SELECT (NULLIF(current_setting('app.user_id'::text, true), ''::text))::bigint AS "nullif"))) WITH CHECK ((user_id = ( SELECT (NULLIF(current_setting('app.user_id'::text, true), ''::text))::bigint AS "nullif")));
 
 CREATE POLICY one_tenant ON trading.risk_notice_acceptances TO trading_app USING ((user_id = ( SELECT (NULLIF(current_setting('app.user_id'::text, true), ''::text))::bigint AS "nullif"))) WITH CHECK ((user_id = ( SELECT (NULLIF(current_setting('app.user_id'::text, true), ''::text))::bigint AS "nullif")));
 
 CREATE POLICY one_tenant ON trading.session_cursors TO trading_app USING ((user_id = ( SELECT (NULLIF(current_setting('app.user_id'::text, true), ''::text))::bigint AS "nullif"))) WITH CHECK ((user_id = ( SELECT (NULLIF(current_setting('app.user_id'::text, true), ''::text))::bigint AS "nullif")));
+
+CREATE POLICY one_tenant ON trading.session_incidents TO trading_app USING ((user_id = ( SELECT (NULLIF(current_setting('app.user_id'::text, true), ''::text))::bigint AS "nullif"))) WITH CHECK ((user_id = ( SELECT (NULLIF(current_setting('app.user_id'::text, true), ''::text))::bigint AS "nullif")));
 
 CREATE POLICY one_tenant ON trading.session_leases TO trading_app USING ((user_id = ( SELECT (NULLIF(current_setting('app.user_id'::text, true), ''::text))::bigint AS "nullif"))) WITH CHECK ((user_id = ( SELECT (NULLIF(current_setting('app.user_id'::text, true), ''::text))::bigint AS "nullif")));
 
@@ -1512,6 +1850,8 @@ CREATE POLICY one_tenant ON trading.user_strategies TO trading_app USING ((user_
 CREATE POLICY one_tenant ON trading.user_trades TO trading_app USING ((user_id = ( SELECT (NULLIF(current_setting('app.user_id'::text, true), ''::text))::bigint AS "nullif"))) WITH CHECK ((user_id = ( SELECT (NULLIF(current_setting('app.user_id'::text, true), ''::text))::bigint AS "nullif")));
 
 CREATE POLICY one_tenant ON trading.user_trading_sessions TO trading_app USING ((user_id = ( SELECT (NULLIF(current_setting('app.user_id'::text, true), ''::text))::bigint AS "nullif"))) WITH CHECK ((user_id = ( SELECT (NULLIF(current_setting('app.user_id'::text, true), ''::text))::bigint AS "nullif")));
+
+ALTER TABLE trading.order_intents ENABLE ROW LEVEL SECURITY;
 
 ALTER TABLE trading.outbox ENABLE ROW LEVEL SECURITY;
 
@@ -1537,11 +1877,15 @@ ALTER TABLE trading.risk_notice_acceptances ENABLE ROW LEVEL SECURITY;
 
 ALTER TABLE trading.session_cursors ENABLE ROW LEVEL SECURITY;
 
+ALTER TABLE trading.session_incidents ENABLE ROW LEVEL SECURITY;
+
 ALTER TABLE trading.session_leases ENABLE ROW LEVEL SECURITY;
 
 ALTER TABLE trading.session_restrictions ENABLE ROW LEVEL SECURITY;
 
 ALTER TABLE trading.strategy_versions ENABLE ROW LEVEL SECURITY;
+
+CREATE POLICY tenants_of_batch ON trading.account_risk TO trading_worker USING ((user_id = ANY (( SELECT (string_to_array(NULLIF(current_setting('app.user_ids'::text, true), ''::text), ','::text))::bigint[] AS string_to_array)::bigint[]))) WITH CHECK ((user_id = ANY (( SELECT (string_to_array(NULLIF(current_setting('app.user_ids'::text, true), ''::text), ','::text))::bigint[] AS string_to_array)::bigint[])));
 
 CREATE POLICY tenants_of_batch ON trading.decisions TO trading_worker USING ((user_id = ANY (( SELECT (string_to_array(NULLIF(current_setting('app.user_ids'::text, true), ''::text), ','::text))::bigint[] AS string_to_array)::bigint[]))) WITH CHECK ((user_id = ANY (( SELECT (string_to_array(NULLIF(current_setting('app.user_ids'::text, true), ''::text), ','::text))::bigint[] AS string_to_array)::bigint[])));
 
@@ -1553,11 +1897,21 @@ CREATE POLICY tenants_of_batch ON trading.exchange_accounts TO trading_worker US
 
 CREATE POLICY tenants_of_batch ON trading.exchange_secrets TO trading_worker USING ((user_id = ANY (( SELECT (string_to_array(NULLIF(current_setting('app.user_ids'::text, true), ''::text), ','::text))::bigint[] AS string_to_array)::bigint[]))) WITH CHECK ((user_id = ANY (( SELECT (string_to_array(NULLIF(current_setting('app.user_ids'::text, true), ''::text), ','::text))::bigint[] AS string_to_array)::bigint[])));
 
+CREATE POLICY tenants_of_batch ON trading.executions TO trading_worker USING ((user_id = ANY (( SELECT (string_to_array(NULLIF(current_setting('app.user_ids'::text, true), ''::text), ','::text))::bigint[] AS string_to_array)::bigint[]))) WITH CHECK ((user_id = ANY (( SELECT (string_to_array(NULLIF(current_setting('app.user_ids'::text, true), ''::text), ','::text))::bigint[] AS string_to_array)::bigint[])));
+
 CREATE POLICY tenants_of_batch ON trading.fills TO trading_worker USING ((user_id = ANY (( SELECT (string_to_array(NULLIF(current_setting('app.user_ids'::text, true), ''::text), ','::text))::bigint[] AS string_to_array)::bigint[]))) WITH CHECK ((user_id = ANY (( SELECT (string_to_array(NULLIF(current_setting('app.user_ids'::text, true), ''::text), ','::text))::bigint[] AS string_to_array)::bigint[])));
+
+CREATE POLICY tenants_of_batch ON trading.funding_payments TO trading_worker USING ((user_id = ANY (( SELECT (string_to_array(NULLIF(current_setting('app.user_ids'::text, true), ''::text), ','::text))::bigint[] AS string_to_array)::bigint[]))) WITH CHECK ((user_id = ANY (( SELECT (string_to_array(NULLIF(current_setting('app.user_ids'::text, true), ''::text), ','::text))::bigint[] AS string_to_array)::bigint[])));
 
 CREATE POLICY tenants_of_batch ON trading.inbox TO trading_worker USING ((user_id = ANY (( SELECT (string_to_array(NULLIF(current_setting('app.user_ids'::text, true), ''::text), ','::text))::bigint[] AS string_to_array)::bigint[]))) WITH CHECK ((user_id = ANY (( SELECT (string_to_array(NULLIF(current_setting('app.user_ids'::text, true), ''::text), ','::text))::bigint[] AS string_to_array)::bigint[])));
 
+CREATE POLICY tenants_of_batch ON trading.kill_switches TO trading_worker USING ((user_id = ANY (( SELECT (string_to_array(NULLIF(current_setting('app.user_ids'::text, true), ''::text), ','::text))::bigint[] AS string_to_array)::bigint[]))) WITH CHECK ((user_id = ANY (( SELECT (string_to_array(NULLIF(current_setting('app.user_ids'::text, true), ''::text), ','::text))::bigint[] AS string_to_array)::bigint[])));
+
+CREATE POLICY tenants_of_batch ON trading.live_entry_counts TO trading_worker USING ((user_id = ANY (( SELECT (string_to_array(NULLIF(current_setting('app.user_ids'::text, true), ''::text), ','::text))::bigint[] AS string_to_array)::bigint[]))) WITH CHECK ((user_id = ANY (( SELECT (string_to_array(NULLIF(current_setting('app.user_ids'::text, true), ''::text), ','::text))::bigint[] AS string_to_array)::bigint[])));
+
 CREATE POLICY tenants_of_batch ON trading.market_interests TO trading_worker USING ((user_id = ANY (( SELECT (string_to_array(NULLIF(current_setting('app.user_ids'::text, true), ''::text), ','::text))::bigint[] AS string_to_array)::bigint[]))) WITH CHECK ((user_id = ANY (( SELECT (string_to_array(NULLIF(current_setting('app.user_ids'::text, true), ''::text), ','::text))::bigint[] AS string_to_array)::bigint[])));
+
+CREATE POLICY tenants_of_batch ON trading.order_intents TO trading_worker USING ((user_id = ANY (( SELECT (string_to_array(NULLIF(current_setting('app.user_ids'::text, true), ''::text), ','::text))::bigint[] AS string_to_array)::bigint[]))) WITH CHECK ((user_id = ANY (( SELECT (string_to_array(NULLIF(current_setting('app.user_ids'::text, true), ''::text), ','::text))::bigint[] AS string_to_array)::bigint[])));
 
 CREATE POLICY tenants_of_batch ON trading.outbox TO trading_worker USING ((user_id = ANY (( SELECT (string_to_array(NULLIF(current_setting('app.user_ids'::text, true), ''::text), ','::text))::bigint[] AS string_to_array)::bigint[]))) WITH CHECK ((user_id = ANY (( SELECT (string_to_array(NULLIF(current_setting('app.user_ids'::text, true), ''::text), ','::text))::bigint[] AS string_to_array)::bigint[])));
 
@@ -1566,6 +1920,8 @@ CREATE POLICY tenants_of_batch ON trading.parked TO trading_worker USING ((user_
 CREATE POLICY tenants_of_batch ON trading.risk_notice_acceptances TO trading_worker USING ((user_id = ANY (( SELECT (string_to_array(NULLIF(current_setting('app.user_ids'::text, true), ''::text), ','::text))::bigint[] AS string_to_array)::bigint[]))) WITH CHECK ((user_id = ANY (( SELECT (string_to_array(NULLIF(current_setting('app.user_ids'::text, true), ''::text), ','::text))::bigint[] AS string_to_array)::bigint[])));
 
 CREATE POLICY tenants_of_batch ON trading.session_cursors TO trading_worker USING ((user_id = ANY (( SELECT (string_to_array(NULLIF(current_setting('app.user_ids'::text, true), ''::text), ','::text))::bigint[] AS string_to_array)::bigint[]))) WITH CHECK ((user_id = ANY (( SELECT (string_to_array(NULLIF(current_setting('app.user_ids'::text, true), ''::text), ','::text))::bigint[] AS string_to_array)::bigint[])));
+
+CREATE POLICY tenants_of_batch ON trading.session_incidents TO trading_worker USING ((user_id = ANY (( SELECT (string_to_array(NULLIF(current_setting('app.user_ids'::text, true), ''::text), ','::text))::bigint[] AS string_to_array)::bigint[]))) WITH CHECK ((user_id = ANY (( SELECT (string_to_array(NULLIF(current_setting('app.user_ids'::text, true), ''::text), ','::text))::bigint[] AS string_to_array)::bigint[])));
 
 CREATE POLICY tenants_of_batch ON trading.session_leases TO trading_worker USING ((user_id = ANY (( SELECT (string_to_array(NULLIF(current_setting('app.user_ids'::text, true), ''::text), ','::text))::bigint[] AS string_to_array)::bigint[]))) WITH CHECK ((user_id = ANY (( SELECT (string_to_array(NULLIF(current_setting('app.user_ids'::text, true), ''::text), ','::text))::bigint[] AS string_to_array)::bigint[])));
 
@@ -1595,6 +1951,9 @@ GRANT USAGE ON SCHEMA trading TO trading_queue;
 
 REVOKE ALL ON FUNCTION trading.claim_idempotency_key(wanted text) FROM PUBLIC;
 GRANT ALL ON FUNCTION trading.claim_idempotency_key(wanted text) TO trading_app;
+
+REVOKE ALL ON FUNCTION trading.claim_live_symbol(environment text, uid text, symbol text, claimant uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION trading.claim_live_symbol(environment text, uid text, symbol text, claimant uuid) TO trading_app;
 
 REVOKE ALL ON FUNCTION trading.destroy_earlier_secrets() FROM PUBLIC;
 
@@ -1636,6 +1995,9 @@ GRANT ALL ON FUNCTION trading.outbox_may_send(user_id bigint, topic text, key te
 GRANT ALL ON FUNCTION trading.outbox_may_send(user_id bigint, topic text, key text, headers jsonb) TO trading_worker;
 GRANT ALL ON FUNCTION trading.outbox_may_send(user_id bigint, topic text, key text, headers jsonb) TO trading_queue;
 
+REVOKE ALL ON FUNCTION trading.release_live_symbol(claimant uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION trading.release_live_symbol(claimant uuid) TO trading_app;
+
 REVOKE ALL ON FUNCTION trading.try_lock_idempotency_key(key text) FROM PUBLIC;
 GRANT ALL ON FUNCTION trading.try_lock_idempotency_key(key text) TO trading_app;
 
@@ -1644,6 +2006,9 @@ GRANT ALL ON FUNCTION trading.vouch_for_user(public_id uuid, user_id bigint) TO 
 
 REVOKE ALL ON FUNCTION trading.withdraw_publication(wanted uuid) FROM PUBLIC;
 GRANT ALL ON FUNCTION trading.withdraw_publication(wanted uuid) TO trading_app;
+
+GRANT SELECT,INSERT,UPDATE ON TABLE trading.account_risk TO trading_app;
+GRANT SELECT,UPDATE ON TABLE trading.account_risk TO trading_worker;
 
 GRANT SELECT,INSERT,UPDATE ON TABLE trading.activity_counters TO trading_app;
 
@@ -1671,6 +2036,9 @@ GRANT SELECT,INSERT ON TABLE trading.decisions TO trading_worker;
 GRANT UPDATE(outcome) ON TABLE trading.decisions TO trading_app;
 GRANT UPDATE(outcome) ON TABLE trading.decisions TO trading_worker;
 
+GRANT UPDATE(refusal) ON TABLE trading.decisions TO trading_app;
+GRANT UPDATE(refusal) ON TABLE trading.decisions TO trading_worker;
+
 GRANT UPDATE(until) ON TABLE trading.decisions TO trading_app;
 GRANT UPDATE(until) ON TABLE trading.decisions TO trading_worker;
 
@@ -1695,10 +2063,16 @@ GRANT UPDATE(key_id) ON TABLE trading.exchange_secrets TO trading_worker;
 
 GRANT UPDATE(wrapped_key) ON TABLE trading.exchange_secrets TO trading_worker;
 
+GRANT SELECT,INSERT,UPDATE ON TABLE trading.executions TO trading_app;
+GRANT SELECT,INSERT,UPDATE ON TABLE trading.executions TO trading_worker;
+
 GRANT SELECT,INSERT,UPDATE ON TABLE trading.feed_lease TO trading_worker;
 
 GRANT SELECT,INSERT ON TABLE trading.fills TO trading_app;
 GRANT SELECT,INSERT ON TABLE trading.fills TO trading_worker;
+
+GRANT SELECT,INSERT ON TABLE trading.funding_payments TO trading_app;
+GRANT SELECT,INSERT ON TABLE trading.funding_payments TO trading_worker;
 
 GRANT SELECT,INSERT ON TABLE trading.idempotency_keys TO trading_app;
 
@@ -1707,9 +2081,18 @@ GRANT SELECT,INSERT ON TABLE trading.inbox TO trading_worker;
 GRANT SELECT ON TABLE trading.instruments TO trading_app;
 GRANT SELECT,INSERT,UPDATE ON TABLE trading.instruments TO trading_worker;
 
+GRANT SELECT,INSERT,UPDATE ON TABLE trading.kill_switches TO trading_app;
+GRANT SELECT ON TABLE trading.kill_switches TO trading_worker;
+
+GRANT SELECT,INSERT,UPDATE ON TABLE trading.live_entry_counts TO trading_app;
+GRANT SELECT,INSERT,UPDATE ON TABLE trading.live_entry_counts TO trading_worker;
+
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE trading.market_interests TO trading_app;
 GRANT SELECT,INSERT,DELETE ON TABLE trading.market_interests TO trading_worker;
 GRANT SELECT ON TABLE trading.market_interests TO trading_queue;
+
+GRANT SELECT,INSERT,UPDATE ON TABLE trading.order_intents TO trading_app;
+GRANT SELECT,INSERT,UPDATE ON TABLE trading.order_intents TO trading_worker;
 
 GRANT INSERT ON TABLE trading.outbox TO trading_app;
 GRANT INSERT ON TABLE trading.outbox TO trading_worker;
@@ -1719,6 +2102,9 @@ GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE trading.parked TO trading_worker;
 GRANT SELECT,UPDATE ON TABLE trading.parked TO trading_queue;
 
 GRANT SELECT ON SEQUENCE trading.parked_id_seq TO trading_queue;
+
+GRANT SELECT ON TABLE trading.platform_kill_switches TO trading_app;
+GRANT SELECT ON TABLE trading.platform_kill_switches TO trading_worker;
 
 GRANT SELECT,INSERT,UPDATE ON TABLE trading.published_interests TO trading_queue;
 
@@ -1734,6 +2120,9 @@ GRANT SELECT,INSERT,UPDATE ON TABLE trading.series TO trading_worker;
 
 GRANT SELECT,INSERT,UPDATE ON TABLE trading.session_cursors TO trading_app;
 GRANT SELECT,UPDATE ON TABLE trading.session_cursors TO trading_worker;
+
+GRANT SELECT,INSERT ON TABLE trading.session_incidents TO trading_app;
+GRANT SELECT,INSERT ON TABLE trading.session_incidents TO trading_worker;
 
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE trading.session_leases TO trading_app;
 GRANT SELECT,UPDATE ON TABLE trading.session_leases TO trading_worker;

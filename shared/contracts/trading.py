@@ -47,7 +47,12 @@ class SessionAlarmed(Event):
 
     `feed_silent`: no candles arrive, so it opens no position until they do. `session_failed`: an internal error
     prevents its next step. `waiting_for_history`, `waiting_for_first_bar`, `waiting_for_feed`: it has not received
-    its first candle a minute after one was due. Other reasons may be added.
+    its first candle a minute after one was due.
+
+    Of a live session: `order_refused`, `stop_refused`, `leverage_refused` and `key_rejected` (by the exchange; its
+    words are in `details`), `unprotected` (its position has no stop on the exchange), `foreign_change` (a position
+    or order is not its own: no entries until a person adopts or ignores it), `unknown_order`, `entry_stale`,
+    `fee_in_other_coin`, `kill_switch_on` and `account_risk` (no entries). Other reasons may be added.
     """
 
     topic: ClassVar[str] = "session.alarmed"
@@ -57,6 +62,7 @@ class SessionAlarmed(Event):
     symbol: str
     reason: str
     since: Instant  # exchange time
+    details: tuple[str, ...] = ()  # added after version 1 was first published
 
 
 class ExchangeAccountAlarmed(Event):

@@ -21,6 +21,7 @@ KINDS = {
     "/v1/fills": "fill_id",
     "/v1/backtests": "backtest_id",
     "/v1/exchange-accounts": "exchange_account_id",
+    "/v1/kill-switches": "kill_switch_id",
     "/v1/alerts": "alert_id",
     "/v1/inbox": "event_id",
     "/v1/watchlist": "watch_id",
@@ -70,6 +71,8 @@ class Tenant(ApiClient):
             await self.make(path, self.bodies(strategy)[f"POST {path}"])
         configured = {"bot_configuration_id": self.first_id("bot_configuration_id")}
         await self.make("/v1/sessions", {**self.bodies(strategy)["POST /v1/sessions"], **configured})
+        switch = await self.make("/v1/kill-switches", self.bodies(strategy)["POST /v1/kill-switches"])
+        await self.must("DELETE", f"/v1/kill-switches/{switch}")
         path = f"/v1/strategies/{await self.make('/v1/strategies', published)}/publish"
         shown = await self.must("POST", path, self.bodies(published)["POST /v1/strategies/{id}/publish"])
         self.ids["published_strategy_id"] = [shown["published_strategy_id"]]
@@ -116,6 +119,8 @@ def bodies_of(
         "PATCH /v1/exchange-accounts/{id}": {"account_name": text},
         "PUT /v1/exchange-accounts/{id}/key": key,
         "POST /v1/exchange-accounts/risk-notice": {"version": 1},
+        "PUT /v1/exchange-accounts/{id}/risk": {"max_positions": 3},
+        "POST /v1/kill-switches": {"reason": text},
         "POST /v1/watchlist": series,
         "PATCH /v1/market-analysis/{id}": {"notes": text},
         "POST /v1/alerts": {**series, **price, "alert_name": text},

@@ -10,10 +10,12 @@ from services.auth.routes.me import MyRoutes
 from services.billing.routes import Routes as BillingRoutes
 from services.notifications.routes.alerts import AlertRoutes
 from services.notifications.routes.inbox import InboxRoutes
+from services.trading.routes.account_risk import AccountRiskRoutes
 from services.trading.routes.backtests import BacktestRoutes
 from services.trading.routes.candles import CandleRoutes
 from services.trading.routes.configurations import ConfigurationRoutes
 from services.trading.routes.exchange_accounts import ExchangeAccountRoutes
+from services.trading.routes.kill_switches import KillSwitchRoutes
 from services.trading.routes.published_strategies import PublishingRoutes
 from services.trading.routes.session_parts import SessionPartRoutes
 from services.trading.routes.sessions import SessionRoutes
@@ -53,12 +55,14 @@ def all_endpoints() -> list[Endpoint]:
         *StrategyRoutes(UNUSED).endpoints(),
         *PublishingRoutes(UNUSED).endpoints(),
         *ConfigurationRoutes(UNUSED).endpoints(),
-        *SessionRoutes(UNUSED, UNUSED, UNUSED, UNUSED, UNUSED).endpoints(),
+        *SessionRoutes(UNUSED, UNUSED, UNUSED, UNUSED, UNUSED, UNUSED).endpoints(),
         *SessionPartRoutes(UNUSED).endpoints(),
         *TradeRoutes(UNUSED).endpoints(),
         *BacktestRoutes(UNUSED, UNUSED, UNUSED, UNUSED).endpoints(),
         *CandleRoutes(UNUSED, UNUSED).endpoints(),
         *ExchangeAccountRoutes(UNUSED, UNUSED, UNUSED).endpoints(),
+        *AccountRiskRoutes(UNUSED, UNUSED).endpoints(),
+        *KillSwitchRoutes(UNUSED, UNUSED).endpoints(),
         *analytics_endpoints(UNUSED, UNUSED),
         *AlertRoutes(UNUSED, UNUSED).endpoints(),
         *InboxRoutes(UNUSED).endpoints(),

@@ -30,6 +30,7 @@ SHARED_TABLES = {
     *(f"trading.{name}" for name in ("instruments", "series", "candles", "feed_lease", "workers")),
     "trading.egress_budgets",
     "trading.published_strategies",
+    "trading.platform_kill_switches",
 }
 PRIVILEGES = {"SELECT", "INSERT", "UPDATE", "DELETE"}
 LOGINS = {f"{service}_{role}" for service in SERVICES for role in ROLES}

@@ -112,6 +112,8 @@ def value_of(column: str, kind: str, tenant: int, *, again: bool = False) -> obj
             return f"{tenant:>30} {number}".encode()
         case "inet":
             return f"10.0.{tenant % 256}.{number}"
+        case "text[]":
+            return []
         case "cidr":
             return f"10.0.{tenant % 256}.{number}/32"
     raise AssertionError(f"{column}: no value for the type {kind}; give it one here")

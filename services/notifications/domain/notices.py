@@ -1,6 +1,6 @@
 """Maps consumed events to notices, from which notifications are written."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from uuid import UUID
@@ -137,11 +137,17 @@ def from_session_alarmed(event: SessionAlarmed, received_at: datetime) -> Notice
         event.published_at or received_at,
         "SESSION_ALARMED",
         event.symbol,
-        {"symbol": event.symbol, "reason": Word(event.reason), "time": event.since},
+        {
+            "symbol": event.symbol,
+            "reason": Word(event.reason),
+            "details": _in_brackets(event.details),
+            "time": event.since,
+        },
         {
             "session_id": str(event.session_id),
             "symbol": event.symbol,
             "reason": event.reason,
+            "details": list(event.details),
             "since_time": instant_text(event.since),
         },
         "WARNING",
@@ -160,7 +166,7 @@ def from_exchange_account_alarmed(event: ExchangeAccountAlarmed, received_at: da
         {
             "account_name": event.account_name,
             "reason": Word(event.reason),
-            "details": f" ({', '.join(event.details)})" if event.details else "",
+            "details": _in_brackets(event.details),
             "time": event.since,
         },
         {
@@ -174,6 +180,10 @@ def from_exchange_account_alarmed(event: ExchangeAccountAlarmed, received_at: da
         },
         "WARNING" if event.reason.startswith(EXPIRING) else "ERROR",
     )
+
+
+def _in_brackets(details: Sequence[str]) -> str:
+    return f" ({', '.join(details)})" if details else ""
 
 
 def from_trade_opened(event: TradeOpened, received_at: datetime) -> Notice:

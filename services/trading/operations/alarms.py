@@ -9,13 +9,29 @@ from uuid import UUID
 import structlog
 
 from services.trading.domain import FEED_SILENT, Waiting
+from services.trading.orders.store import Incident
 from services.trading.queries import alarms, sessions
+from services.trading.queries.alarms import NewIncident
 from services.trading.queries.sessions import SessionLease
 from shared.chassis.events.outbox import emit
 from shared.chassis.postgres import Connection
 from shared.contracts.trading import SessionAlarmed
 
 SESSION_FAILED = "session_failed"
+KILL_SWITCH_ON = "kill_switch_on"
+# Of live sessions: the incidents of their orders, and what stops their entries.
+ORDER_REASONS = (
+    "order_refused",
+    "stop_refused",
+    "leverage_refused",
+    "key_rejected",
+    "unprotected",
+    "foreign_change",
+    "unknown_order",
+    "entry_stale",
+    "fee_in_other_coin",
+    "account_risk",
+)
 
 log = structlog.get_logger()
 
@@ -82,7 +98,35 @@ async def alarm_failure(connection: Connection, lease: SessionLease, since: date
         await _emit_alarms(connection, {lease.session_id: Cause(SESSION_FAILED, since)})
 
 
-async def _emit_alarms(connection: Connection, causes: Mapping[UUID, Cause]) -> None:
+async def alarm_incidents(
+    connection: Connection, found: Sequence[tuple[SessionLease, Sequence[Incident], datetime]]
+) -> None:
+    """Record what happened to sessions' orders, and notify their tenants of what is new. `found`: the session, its
+    incidents, and the exchange's time."""
+    rows = [
+        NewIncident(lease.user_id, lease.session_id, incident.key, incident.kind, dict(incident.detail))
+        for lease, incidents, _ in found
+        for incident in incidents
+    ]
+    if not rows:
+        return
+    times = {lease.session_id: now for lease, _, now in found}
+    for incident in await alarms.insert_incidents(connection, rows):
+        cause = Cause(incident.kind, times[incident.session_id])
+        await _emit_alarms(connection, {incident.session_id: cause}, incident.detail)
+
+
+async def alarm_cause(
+    connection: Connection, session_ids: Sequence[UUID], reason: str, since: datetime, detail: Mapping[str, str]
+) -> None:
+    """Notify the tenants of these sessions of a change that the caller makes once."""
+    if session_ids:
+        await _emit_alarms(connection, dict.fromkeys(session_ids, Cause(reason, since)), detail)
+
+
+async def _emit_alarms(
+    connection: Connection, causes: Mapping[UUID, Cause], detail: Mapping[str, str] | None = None
+) -> None:
     """Emit one event for each session."""
     rows = await alarms.increment_event_seq(connection, list(causes))
     events = [
@@ -95,6 +139,7 @@ async def _emit_alarms(connection: Connection, causes: Mapping[UUID, Cause]) -> 
             symbol=row.symbol,
             reason=causes[row.session_id].reason,
             since=causes[row.session_id].since,
+            details=tuple(f"{name}: {value}" for name, value in (detail or {}).items()),
         )
         for row in rows
     ]

@@ -32,6 +32,10 @@ RESTRICTION_BY_REFUSAL: Mapping[str, Kind] = {
     "paused": "PAUSED",
     "plan_limit": "PLAN_LIMIT",
     "feed_silent": "FEED_SILENT",
+    "kill_switch": "KILL_SWITCH",
+    "account_risk": "ACCOUNT_RISK",
+    "frozen": "FROZEN",
+    "stopping": "STOPPING",
 }
 
 

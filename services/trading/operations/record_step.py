@@ -137,11 +137,11 @@ async def _write_decisions(connection: Connection, records: Sequence[StepRecord]
             [record.session.session_id for record in ended],
             [record.expected_bar for record in ended],
         )
-    if new := [_new_decision(record.session, each) for record in records for each in record.outcome.decisions]:
+    if new := [new_decision(record.session, each) for record in records for each in record.outcome.decisions]:
         await steps.insert_decisions(connection, new)
 
 
-def _new_decision(session: SessionRow, decision: Decision) -> NewDecision:
+def new_decision(session: SessionRow, decision: Decision) -> NewDecision:
     return NewDecision(
         session.user_id,
         session.session_id,

@@ -8,8 +8,16 @@ from uuid import UUID
 from services.trading.bybit_api import VENUE
 from services.trading.domain import RunningSession, exceeded_limit, history_needed
 from services.trading.errors import LiveTradingOff, StrategyInactive
+from services.trading.operations.block_entries import block_entries
 from services.trading.operations.execution_settings import limits_of, strategy_of
-from services.trading.queries import configurations, entitlements, sessions, strategies
+from services.trading.operations.start_live_session import (
+    LiveStart,
+    check_kill_switches,
+    check_strategy,
+    claim_symbol,
+    find_usable_account,
+)
+from services.trading.queries import account_risk, configurations, entitlements, sessions, strategies
 from services.trading.queries.configurations import ConfigurationRow
 from services.trading.queries.sessions import NewSession, SessionRow
 from shared.chassis.auth import Principal
@@ -20,6 +28,7 @@ from shared.contracts.trading import SessionStarted
 from shared.contracts.types import new_id
 from shared.market.demand import insert_demand
 from shared.strategy.bars import Instrument
+from shared.strategy.decimals import ZERO
 from shared.strategy.document.parse import Strategy
 
 
@@ -32,11 +41,12 @@ class StartRequest:
     mode: str
     initial_balance: Decimal
     notes: str | None = None
+    exchange_account_id: UUID | None = None
 
 
 @dataclass(frozen=True)
 class PaperTerms:
-    """The costs of paper trading, as fractions."""
+    """The costs of paper trading, as fractions; the fee also sizes the reserve of live entries."""
 
     fee: Decimal
     slippage: Decimal
@@ -59,14 +69,17 @@ async def start_session(
     paper: PaperTerms,
     venue_now: datetime,
     instrument: Instrument | None = None,
+    live: LiveStart | None = None,
 ) -> SessionRow:
     """Start a session. `instrument` is the exchange's current one; None: the session's worker takes the stored one.
+    `live`: what the exchange has answered about the symbol of a live session.
 
     Limits are checked in the same transaction, with the tenant's plan locked: when starts race for one free place,
-    one wins. Raises LiveTradingOff, AccountNotReady, InvalidInput, StrategyInactive, PlanLimitReached.
+    one wins. Raises AccountNotReady, InvalidInput, StrategyInactive, PlanLimitReached, KillSwitchOn; for a live
+    session LiveTradingOff, SymbolInUse and ForeignPosition too.
     """
-    if request.mode == "LIVE":
-        raise LiveTradingOff("this platform only runs paper sessions")
+    if request.mode == "LIVE" and live is None:
+        raise LiveTradingOff("without an exchange account, this platform only runs paper sessions")
     limits = await entitlements.find_plan_limits(connection, caller.user_id, lock=True)
     if limits is None:
         raise AccountNotReady
@@ -93,10 +106,32 @@ async def start_session(
             plan=limits.plan,
         )
     document = strategy_of(version.document)
+    await check_kill_switches(connection, caller.user_id, request.symbol)
+    if live is not None:
+        await _claim(connection, caller.user_id, requested, document, live)
     await sessions.insert_locator(connection, caller.user_id, requested.session_id)
-    return await _insert(
+    created = await _insert(
         connection, caller, request, paper, venue_now, requested, version, document, configuration, instrument
     )
+    if live is not None:
+        await _apply_breach(connection, created, live)
+    return created
+
+
+async def _claim(
+    connection: Connection, user_id: int, requested: RunningSession, document: Strategy, live: LiveStart
+) -> None:
+    """Raises InvalidInput, SymbolInUse, ForeignPosition."""
+    account = await find_usable_account(connection, user_id, live.account_id, allows_live=live.allows_live)
+    check_strategy(document, live.state.max_leverage)
+    await claim_symbol(connection, account, requested.symbol, requested.session_id, live)
+
+
+async def _apply_breach(connection: Connection, session: SessionRow, live: LiveStart) -> None:
+    """Start without entries if a limit of the account is breached."""
+    risk = await account_risk.find_risk(connection, session.user_id, live.account_id)
+    if risk is not None and risk.breached_at is not None:
+        await block_entries(connection, session.user_id, [session.session_id], "ACCOUNT_RISK")
 
 
 def _missing(field: str, what: str) -> InvalidInput:
@@ -143,13 +178,14 @@ async def _insert(
         symbol=request.symbol,
         interval=document.interval,
         strategy_config=version.document,
-        is_paper_trading=True,
+        is_paper_trading=request.exchange_account_id is None,
+        exchange_account_id=request.exchange_account_id,
         start_time=venue_now,
         notes=request.notes,
         initial_balance=request.initial_balance,
         highest_equity=request.initial_balance,
         fee_rate=paper.fee,
-        slippage=paper.slippage,
+        slippage=paper.slippage if request.exchange_account_id is None else ZERO,
         event_seq=1,
         **(asdict(instrument) if instrument is not None else {}),
     )
@@ -167,7 +203,7 @@ async def _insert(
             session_id=new.session_id,
             symbol=new.symbol,
             interval=document.interval,
-            mode="PAPER",
+            mode="PAPER" if new.is_paper_trading else "LIVE",
             initial_balance=new.initial_balance,
             strategy_id=new.strategy_id,
             strategy_name=document.name,

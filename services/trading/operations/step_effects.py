@@ -3,6 +3,7 @@
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from typing import NamedTuple
 from uuid import UUID
 
 from services.trading.domain import SessionTotals
@@ -15,7 +16,7 @@ from shared.chassis.postgres import Connection
 from shared.contracts.envelope import Event
 from shared.contracts.trading import TradeClosed, TradeOpened
 from shared.contracts.types import from_ms, new_id
-from shared.strategy.decimals import ZERO, exact
+from shared.strategy.decimals import ZERO, exact, quantised_quotient
 from shared.strategy.execution.outcome import Fill, StepOutcome, Trade
 
 
@@ -28,11 +29,34 @@ class TradeFills:
     opens: bool
     trade: Trade | None
 
+    @property
+    def entry(self) -> Fill:
+        """The opening fill; of several, the first with their quantity and average price."""
+        first, *more = (fill for fill in self.fills if fill.action == "open")
+        if not more:
+            return first
+        with exact():
+            qty = sum((fill.qty for fill in more), first.qty)
+            notional = sum((fill.qty * fill.price for fill in more), first.qty * first.price)
+            return first._replace(qty=qty, price=quantised_quotient(notional, qty))
+
+    @property
+    def enlarges(self) -> bool:
+        """True if it is filled in parts: its entry is more than the first fill."""
+        return sum(fill.action == "open" for fill in self.fills) > self.opens
+
+
+class FillOrigin(NamedTuple):
+    """The origin of a live session's fill: the execution, and the intent whose order was filled."""
+
+    execution_id: str
+    intent_id: UUID | None
+
 
 @dataclass(frozen=True)
 class Effects:
     """The outcome of a step or a stop whose session row is updated. `before` are the totals until then, `after` the
-    counters since."""
+    counters since. `origins` are those of a live session's fills, in their order."""
 
     session: SessionRow
     strategy_name: str
@@ -41,6 +65,7 @@ class Effects:
     before: SessionTotals
     after: Cursor
     late: bool
+    origins: Sequence[FillOrigin] = ()
 
 
 async def write_effects(connection: Connection, effects: Sequence[Effects]) -> None:
@@ -53,6 +78,10 @@ async def write_effects(connection: Connection, effects: Sequence[Effects]) -> N
         await steps.insert_trades(connection, opened)
     if fills := [fill for each in effects for fill in _new_fills(each)]:
         await steps.insert_fills(connection, fills)
+    if parts := [
+        (each.session.user_id, trade.trade_id) for each in effects for trade in each.by_trade if trade.enlarges
+    ]:
+        await steps.average_entries(connection, parts)
     if closed := _closed_trades(effects):
         await strategies.add_to_statistics(connection, closed)
     await emit(connection, *(event for each in effects for event in _events(each, late_trades)))
@@ -80,7 +109,7 @@ def _change(effects: Effects, trade: TradeFills) -> TradeChange:
 
 
 def _new_trade(effects: Effects, trade: TradeFills) -> NewTrade:
-    session, entry = effects.session, trade.fills[0]
+    session, entry = effects.session, trade.entry
     return NewTrade(
         *_change(effects, trade),
         session_id=session.session_id,
@@ -99,13 +128,14 @@ def _new_fills(effects: Effects) -> list[NewFill]:
     session, late = effects.session, effects.late
     number = effects.after.fill_count - len(effects.outcome.fills)
     equity = effects.before.equity(session.initial_balance)
-    rows = []
+    rows: list[NewFill] = []
     for each in effects.by_trade:
         if each.trade is not None:
             with exact():
                 equity += each.trade.pnl
         for fill in each.fills:
             number += 1
+            origin = effects.origins[len(rows)] if effects.origins else (None, None)
             ends = each.trade is not None and fill is each.fills[-1]
             rows.append(
                 NewFill(
@@ -120,8 +150,9 @@ def _new_fills(effects: Effects) -> list[NewFill]:
                     fill.price,
                     fill.fee,
                     fill.reason,
-                    late=late,
-                    equity=equity if ends else None,
+                    late,
+                    equity if ends else None,
+                    *origin,
                 )
             )
     return rows
@@ -160,7 +191,7 @@ def _events(effects: Effects, late_trades: Collection[UUID]) -> list[Event]:
         }
         if each.opens:
             seq += 1
-            fill = each.fills[0]
+            fill = each.entry
             opened = {"side": fill.side, "entry_time": from_ms(fill.time_ms), "entry_price": fill.price}
             events.append(
                 TradeOpened.model_validate(
@@ -190,16 +221,26 @@ def _closed(trade: Trade, strategy_name: str) -> dict[str, object]:
     }
 
 
-def group_by_trade(outcome: StepOutcome, open_trade: UUID | None) -> list[TradeFills]:
-    """Group the step's fills by trade: the one that was open before, and each that opens in this step."""
+def group_by_trade(
+    outcome: StepOutcome, open_trade: UUID | None, open_quantity: Decimal | None = None
+) -> list[TradeFills]:
+    """Group the step's fills by trade: the one that was open before, and each that opens in this step.
+
+    With `open_quantity`, what is left of the open trade, entries may be filled in parts: a trade ends when nothing
+    is left. Without it, each opening fill begins a trade.
+    """
     groups: list[list[Fill]] = []
+    left = open_quantity if open_quantity is not None else ZERO
     for fill in outcome.fills:
-        if fill.action == "open" or not groups:
+        begins = fill.action == "open" and (open_quantity is None or left == ZERO)
+        if begins or not groups:
             groups.append([])
         groups[-1].append(fill)
+        with exact():
+            left += fill.qty if fill.action == "open" else -fill.qty
     by_trade = []
     for number, fills in enumerate(groups):
-        opens = fills[0].action == "open"
+        opens = fills[0].action == "open" and (number > 0 or open_trade is None)
         trade_id = new_id() if opens else open_trade
         assert trade_id is not None, "a close without an open trade"
         ended = outcome.trades[number] if number < len(outcome.trades) else None

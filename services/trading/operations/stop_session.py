@@ -10,7 +10,7 @@ from services.trading.operations.execution_settings import first_bar_ms_of, stra
 from services.trading.operations.hold_to_plan import hold_to_plan
 from services.trading.operations.pause_session import lock_session
 from services.trading.operations.record_step import last_opened_bar, write_stop
-from services.trading.queries import candles, sessions, trades
+from services.trading.queries import candles, controls, sessions, trades
 from services.trading.queries.restrictions import Restriction, insert_restriction
 from services.trading.queries.sessions import SessionRow
 from shared.chassis.events.outbox import emit
@@ -28,13 +28,26 @@ async def stop_session(
     connection: Connection, user_id: int, session_id: UUID, reason: StopReason, venue_now: datetime
 ) -> SessionRow:
     """Drop a pending entry and close the position at the last price the session has seen. Idempotent. Raises
-    NotFound."""
+    NotFound.
+
+    A live session is STOPPING until its worker has cancelled its orders and closed its position on the exchange.
+    """
     session = await lock_session(connection, user_id, session_id)
-    if session.status == "STOPPED":
+    if session.status in ("STOPPING", "STOPPED"):
         return session
+    if not session.is_paper_trading:
+        return await _begin_stop(connection, session, reason)
     stopped = await _stop(connection, session, reason, venue_now)
     await hold_to_plan(connection, user_id)
     return stopped
+
+
+async def _begin_stop(connection: Connection, session: SessionRow, reason: StopReason) -> SessionRow:
+    user_id, session_id = session.user_id, session.session_id
+    await sessions.begin_stop(connection, user_id, session_id, reason)
+    await controls.set_stopping(connection, user_id, session_id, reason)
+    await insert_restriction(connection, user_id, session_id, Restriction("STOPPING", reason, session.last_bar))
+    return await sessions.get_session(connection, user_id, session_id)
 
 
 async def _stop(connection: Connection, session: SessionRow, reason: StopReason, venue_now: datetime) -> SessionRow:
@@ -66,7 +79,7 @@ async def _stop(connection: Connection, session: SessionRow, reason: StopReason,
             aggregate_seq=seq,
             session_id=session_id,
             symbol=session.symbol,
-            mode="PAPER" if session.is_paper_trading else "LIVE",
+            mode="PAPER",
             initial_balance=session.initial_balance,
             final_balance=final,
             total_pnl=totals.total_pnl,

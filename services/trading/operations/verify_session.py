@@ -6,7 +6,7 @@ from datetime import datetime
 from decimal import Decimal
 from uuid import UUID
 
-from services.trading.domain import Entries, entry_guard, instrument_at
+from services.trading.domain import Block, Entries, entry_guard, instrument_at
 from services.trading.operations.execution_settings import first_bar_ms_of, strategy_of, terms_of
 from services.trading.queries import candles, sessions, trades
 from services.trading.queries.candles import SeriesRow
@@ -36,6 +36,14 @@ ENTRIES_AFTER: Mapping[Kind, Entries] = {
     "RESUMED": "ALLOWED",
     "PLAN_LIMIT": "PLAN_LIMIT",
     "PLAN_LIMIT_LIFTED": "ALLOWED",
+}
+BLOCKED_AFTER: Mapping[Kind, tuple[Block, bool]] = {
+    "KILL_SWITCH": ("KILL_SWITCH", True),
+    "KILL_SWITCH_LIFTED": ("KILL_SWITCH", False),
+    "FROZEN": ("FROZEN", True),
+    "FROZEN_LIFTED": ("FROZEN", False),
+    "ACCOUNT_RISK": ("ACCOUNT_RISK", True),
+    "ACCOUNT_RISK_LIFTED": ("ACCOUNT_RISK", False),
 }
 SILENT_AFTER: Mapping[Kind, bool] = {"FEED_SILENT": True, "FEED_SILENT_LIFTED": False}
 Progress = Callable[[int, int], None]
@@ -170,13 +178,17 @@ def _guards(recorded: SessionRecord) -> Iterator[EntryGuard]:
     """Yield each bar's check on entries: a restriction applies from the bar after `after_bar` on."""
     left = list(recorded.restrictions)
     entries: Entries = "ALLOWED"
+    blocks: dict[Block, bool] = {}
     silent = False
     for bar in recorded.bars:
         moment = from_ms(bar.open_time_ms)
         while left and (left[0].after_bar is None or left[0].after_bar < moment):
             kind = left.pop(0).kind
             entries, silent = ENTRIES_AFTER.get(kind, entries), SILENT_AFTER.get(kind, silent)
-        yield (lambda _: "feed_silent") if silent else entry_guard(entries, recorded.session.limits)
+            blocks.update([BLOCKED_AFTER[kind]] if kind in BLOCKED_AFTER else [])
+        blocked: Entries = next((block for block, is_on in blocks.items() if is_on), "ALLOWED")
+        allowed: Entries = entries if entries != "ALLOWED" else blocked
+        yield (lambda _: "feed_silent") if silent else entry_guard(allowed, recorded.session.limits)
 
 
 def _line(fill: Fill) -> tuple[object, ...]:

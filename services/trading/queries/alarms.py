@@ -1,13 +1,15 @@
 """Alarms of running sessions: the marks on their leases, and the sequence numbers of the alarm events."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import NamedTuple
 from uuid import UUID
 
 from services.trading.domain import Waiting
 from services.trading.queries.sessions import SessionLease
 from shared.chassis.postgres import Connection
+from shared.chassis.row_arrays import arrays_of, insert_rows
 
 
 @dataclass(frozen=True)
@@ -19,6 +21,28 @@ class AlarmedRow:
     public_id: UUID
     symbol: str
     event_seq: int
+
+
+class NewIncident(NamedTuple):
+    """What happened to a session's orders; the first of a key counts."""
+
+    user_id: int
+    session_id: UUID
+    key: str
+    kind: str
+    detail: Mapping[str, str]
+
+
+INSERT_INCIDENTS = insert_rows("session_incidents", NewIncident)
+
+
+async def insert_incidents(connection: Connection, incidents: Sequence[NewIncident]) -> list[NewIncident]:
+    """Insert incidents; returns those that are new."""
+    rows = await connection.fetch(
+        f"{INSERT_INCIDENTS} ON CONFLICT DO NOTHING RETURNING {', '.join(NewIncident._fields)}",
+        *arrays_of(incidents),
+    )
+    return [NewIncident(*row) for row in rows]
 
 
 async def lock_leases(connection: Connection, leases: Sequence[SessionLease], *, silent: bool) -> list[UUID]:

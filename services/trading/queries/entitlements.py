@@ -1,6 +1,7 @@
 """The limits of each tenant's plan, projected from billing's events."""
 
 from collections.abc import Sequence
+from uuid import UUID
 
 from services.trading.domain import LIMITS_UNPUBLISHED, PlanLimits
 from shared.chassis.postgres import Connection
@@ -16,17 +17,17 @@ async def upsert_entitlements(connection: Connection, events: Sequence[Subscript
         INSERT INTO entitlements (user_id, public_id, subscription_version, plan, status,
                                   max_trades_per_month, max_active_strategies, max_symbols,
                                   has_backtesting, max_backtests_per_day, max_running_sessions,
-                                  max_stored_strategies)
+                                  max_stored_strategies, period_start)
         SELECT * FROM unnest($1::bigint[], $2::uuid[], $3::bigint[], $4::text[], $5::text[],
                              $6::integer[], $7::integer[], $8::integer[], $9::boolean[], $10::integer[],
-                             $11::integer[], $12::integer[])
+                             $11::integer[], $12::integer[], $13::timestamptz[])
         ON CONFLICT (user_id) DO UPDATE SET
             subscription_version = excluded.subscription_version, plan = excluded.plan, status = excluded.status,
             max_trades_per_month = excluded.max_trades_per_month,
             max_active_strategies = excluded.max_active_strategies, max_symbols = excluded.max_symbols,
             has_backtesting = excluded.has_backtesting, max_backtests_per_day = excluded.max_backtests_per_day,
             max_running_sessions = excluded.max_running_sessions,
-            max_stored_strategies = excluded.max_stored_strategies
+            max_stored_strategies = excluded.max_stored_strategies, period_start = excluded.period_start
         WHERE entitlements.subscription_version < excluded.subscription_version
         RETURNING user_id
         """,
@@ -42,6 +43,7 @@ async def upsert_entitlements(connection: Connection, events: Sequence[Subscript
         [event.limits.max_backtests_per_day for event in latest.values()],
         [running for running, _ in later_limits],
         [stored for _, stored in later_limits],
+        [event.period_start for event in latest.values()],
     )
     return [row["user_id"] for row in rows]
 
@@ -67,3 +69,11 @@ async def find_plan_limits(connection: Connection, user_id: int, *, lock: bool =
         user_id,
     )
     return PlanLimits(**row) if row else None
+
+
+async def find_user(connection: Connection, public_id: UUID) -> int | None:
+    """Return the tenant of a public id, as the owner; None if unknown."""
+    user_id: int | None = await connection.fetchval(
+        "SELECT user_id FROM entitlements WHERE public_id = $1", public_id
+    )
+    return user_id

@@ -3,8 +3,11 @@
 from collections.abc import Sequence
 from uuid import UUID
 
+from services.trading.domain import Entries
 from services.trading.queries.sessions import LEASE, SessionLease
 from shared.chassis.postgres import Connection
+
+OF_LEASE = "l.user_id, l.session_id, l.epoch, l.allows AS entries, l.silent_since, l.waiting_for"
 
 
 async def heartbeat(connection: Connection, worker: str) -> None:
@@ -34,14 +37,14 @@ async def fair_share(connection: Connection) -> int:
 async def claim(connection: Connection, worker: str, limit: int) -> list[SessionLease]:
     """Claim up to `limit` free or expired leases. Each claim raises the epoch."""
     rows = await connection.fetch(
-        """
+        f"""
         UPDATE session_leases AS l SET worker = $1, epoch = l.epoch + 1, expires_at = now() + $2
         FROM (
             SELECT user_id, session_id FROM session_leases
             WHERE worker IS NULL OR expires_at < now() ORDER BY created_at LIMIT $3 FOR UPDATE SKIP LOCKED
         ) AS free
         WHERE l.user_id = free.user_id AND l.session_id = free.session_id
-        RETURNING l.user_id, l.session_id, l.epoch, l.entries, l.silent_since, l.waiting_for
+        RETURNING {OF_LEASE}
         """,
         worker,
         LEASE,
@@ -56,14 +59,14 @@ async def renew(connection: Connection, worker: str) -> list[SessionLease]:
     They are locked in the order of their keys, as everywhere, to prevent deadlocks.
     """
     rows = await connection.fetch(
-        """
+        f"""
         UPDATE session_leases AS l SET expires_at = now() + $2
         FROM (
             SELECT user_id, session_id FROM session_leases WHERE worker = $1 AND expires_at > now()
             ORDER BY user_id, session_id FOR NO KEY UPDATE
         ) AS mine
         WHERE l.user_id = mine.user_id AND l.session_id = mine.session_id
-        RETURNING l.user_id, l.session_id, l.epoch, l.entries, l.silent_since, l.waiting_for
+        RETURNING {OF_LEASE}
         """,
         worker,
         LEASE,
@@ -74,10 +77,7 @@ async def renew(connection: Connection, worker: str) -> list[SessionLease]:
 async def list_held(connection: Connection, worker: str) -> list[SessionLease]:
     """List this worker's leases as they are now, with what entries they allow."""
     rows = await connection.fetch(
-        """
-        SELECT user_id, session_id, epoch, entries, silent_since, waiting_for FROM session_leases
-        WHERE worker = $1 AND expires_at > now()
-        """,
+        f"SELECT {OF_LEASE} FROM session_leases AS l WHERE worker = $1 AND expires_at > now()",
         worker,
     )
     return [SessionLease(**row) for row in rows]
@@ -87,7 +87,7 @@ async def hash_held(connection: Connection, worker: str) -> int | None:
     """Return a hash of what `list_held` would return; it costs far less than reading thousands of leases."""
     hashed: int | None = await connection.fetchval(
         """
-        SELECT bit_xor(hash_record_extended((user_id, session_id, epoch, entries, silent_since, waiting_for), 0))
+        SELECT bit_xor(hash_record_extended((user_id, session_id, epoch, allows, silent_since, waiting_for), 0))
         FROM session_leases WHERE worker = $1 AND expires_at > now()
         """,
         worker,
@@ -96,7 +96,7 @@ async def hash_held(connection: Connection, worker: str) -> int | None:
 
 
 async def lock_entries(connection: Connection, leases: Sequence[SessionLease]) -> set[UUID]:
-    """Lock the leases still held under this epoch with `entries` unchanged, as trading_worker.
+    """Lock the leases still held under this epoch that allow the same entries, as trading_worker.
 
     Returns their sessions. Leases locked by a concurrent change are skipped.
     """
@@ -104,8 +104,8 @@ async def lock_entries(connection: Connection, leases: Sequence[SessionLease]) -
         """
         SELECT l.session_id FROM session_leases AS l
         JOIN unnest($1::bigint[], $2::uuid[], $3::bigint[], $4::text[])
-             AS held (user_id, session_id, epoch, entries)
-             USING (user_id, session_id, epoch, entries)
+             AS held (user_id, session_id, epoch, allows)
+             USING (user_id, session_id, epoch, allows)
         FOR KEY SHARE OF l SKIP LOCKED
         """,
         [lease.user_id for lease in leases],
@@ -114,6 +114,22 @@ async def lock_entries(connection: Connection, leases: Sequence[SessionLease]) -
         [lease.entries for lease in leases],
     )
     return {row["session_id"] for row in rows}
+
+
+async def lock_allowed(connection: Connection, leases: Sequence[SessionLease]) -> dict[UUID, Entries]:
+    """Lock the leases still held under this epoch, in the order of their keys; returns what entries each allows."""
+    rows = await connection.fetch(
+        """
+        SELECT l.session_id, l.allows FROM session_leases AS l
+        JOIN unnest($1::bigint[], $2::uuid[], $3::bigint[]) AS held (user_id, session_id, epoch)
+             USING (user_id, session_id, epoch)
+        ORDER BY l.user_id, l.session_id FOR KEY SHARE OF l
+        """,
+        [lease.user_id for lease in leases],
+        [lease.session_id for lease in leases],
+        [lease.epoch for lease in leases],
+    )
+    return {row["session_id"]: row["allows"] for row in rows}
 
 
 async def release(connection: Connection, worker: str, session_ids: Sequence[UUID] | None = None) -> None:

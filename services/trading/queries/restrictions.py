@@ -23,6 +23,13 @@ Kind = Literal[
     "FEED_SILENT",
     "FEED_SILENT_LIFTED",
     "INSTRUMENT_CHANGED",
+    "KILL_SWITCH",
+    "KILL_SWITCH_LIFTED",
+    "FROZEN",
+    "FROZEN_LIFTED",
+    "ACCOUNT_RISK",
+    "ACCOUNT_RISK_LIFTED",
+    "STOPPING",
     "STOPPED",
 ]
 
@@ -73,7 +80,8 @@ COLUMNS = ", ".join(f"r.{field.name}" for field in fields(RestrictionRow) if fie
 COLUMNS += """,
     coalesce((SELECT CASE p.kind WHEN 'RESUMED' THEN 'ACTIVE' ELSE p.kind END FROM session_restrictions AS p
               WHERE p.user_id = r.user_id AND p.session_id = r.session_id
-                    AND p.restriction_number <= r.restriction_number AND p.kind IN ('PAUSED', 'RESUMED', 'STOPPED')
+                    AND p.restriction_number <= r.restriction_number
+                    AND p.kind IN ('PAUSED', 'RESUMED', 'STOPPING', 'STOPPED')
               ORDER BY p.restriction_number DESC LIMIT 1), 'ACTIVE') AS status
 """
 

@@ -18,6 +18,7 @@ from services.trading.domain import (
 from shared.chassis.errors import require_found
 from shared.chassis.listing import Order, Slice
 from shared.chassis.postgres import Connection, insert_of
+from shared.chassis.row_arrays import arrays_of
 from shared.strategy.bars import Instrument
 
 LEASE = timedelta(seconds=10)
@@ -50,6 +51,7 @@ class NewSession:
     fee_rate: Decimal
     slippage: Decimal
     event_seq: int
+    exchange_account_id: UUID | None = None
     tick_size: Decimal | None = None
     qty_step: Decimal | None = None
     min_order_qty: Decimal | None = None
@@ -77,6 +79,9 @@ class SessionRow(NewSession):
     fill_count: int
     revision: int
     ended_at: datetime | None
+    ignored_orders: Sequence[str]
+    ignored_quantity: Decimal
+    funding: Decimal
     created_at: datetime
     updated_at: datetime
 
@@ -110,10 +115,12 @@ OF_CURSOR = ("first_bar", "last_bar")
 COLUMNS = ", ".join(
     f"{'c' if field.name in OF_CURSOR else 's'}.{field.name}"
     for field in fields(SessionRow)
-    if field.name != "updated_at"
+    if field.name not in ("updated_at", "funding")
 )
 SELECT = f"""
-    SELECT {COLUMNS}, greatest(s.updated_at, c.moved_at) AS updated_at
+    SELECT {COLUMNS}, greatest(s.updated_at, c.moved_at) AS updated_at,
+           (SELECT coalesce(sum(p.amount), 0) FROM funding_payments AS p
+            WHERE p.user_id = s.user_id AND p.session_id = s.session_id) AS funding
     FROM user_trading_sessions AS s JOIN session_cursors AS c USING (user_id, session_id)
 """
 INSERT_SESSION = insert_of("user_trading_sessions", NewSession.__dataclass_fields__)
@@ -287,7 +294,7 @@ async def set_entries(connection: Connection, user_id: int, session_ids: Sequenc
 
 
 async def get_entries(connection: Connection, user_id: int) -> dict[UUID, Entries]:
-    """Return which entries each running session of the tenant is allowed, and lock their leases."""
+    """Return which entries the tenant and their plan allow each running session, and lock their leases."""
     rows = await connection.fetch(
         "SELECT session_id, entries FROM session_leases WHERE user_id = $1 ORDER BY session_id FOR UPDATE", user_id
     )
@@ -308,7 +315,7 @@ async def list_run_states(
     """Return the states of those sessions that run."""
     rows = await connection.fetch(
         """
-        SELECT session_id, entries, waiting_for, waiting_since, waiting_expected FROM session_leases
+        SELECT session_id, allows, waiting_for, waiting_since, waiting_expected FROM session_leases
         WHERE user_id = $1 AND session_id = ANY ($2::uuid[])
         """,
         user_id,
@@ -331,6 +338,58 @@ async def delete_lease(connection: Connection, user_id: int, session_id: UUID) -
     """Delete the lease. The worker that holds it notices at its next write, which changes no row."""
     await connection.execute(
         "DELETE FROM session_leases WHERE user_id = $1 AND session_id = $2", user_id, session_id
+    )
+
+
+async def claim_symbol(
+    connection: Connection, environment: str, exchange_uid: str, symbol: str, session_id: UUID
+) -> bool:
+    """Claim a symbol of an exchange account for a live session; False if another live session has it."""
+    claimed: bool = await connection.fetchval(
+        "SELECT claim_live_symbol($1, $2, $3, $4)", environment, exchange_uid, symbol, session_id
+    )
+    return claimed
+
+
+async def release_symbol(connection: Connection, session_id: UUID) -> None:
+    await connection.execute("SELECT release_live_symbol($1)", session_id)
+
+
+async def ignore_orders(connection: Connection, user_id: int, session_id: UUID, order_ids: Sequence[str]) -> None:
+    """Add foreign orders that the tenant lets stand beside a live session."""
+    await connection.execute(
+        """
+        UPDATE user_trading_sessions SET ignored_orders = ignored_orders || $3::text[]
+        WHERE user_id = $1 AND session_id = $2
+        """,
+        user_id,
+        session_id,
+        order_ids,
+    )
+
+
+async def set_ignored_quantities(connection: Connection, ignored: Sequence[tuple[int, UUID, Decimal]]) -> None:
+    """Set how much of the position on the exchange is not each session's (tenant, session, quantity)."""
+    await connection.execute(
+        """
+        UPDATE user_trading_sessions AS s SET ignored_quantity = new.quantity
+        FROM unnest($1::bigint[], $2::uuid[], $3::numeric[]) AS new (user_id, session_id, quantity)
+        WHERE s.user_id = new.user_id AND s.session_id = new.session_id
+        """,
+        *arrays_of(ignored),
+    )
+
+
+async def begin_stop(connection: Connection, user_id: int, session_id: UUID, reason: str) -> None:
+    """Mark a live session as stopping, with the reason of its stop."""
+    await connection.execute(
+        """
+        UPDATE user_trading_sessions SET status = 'STOPPING', stop_reason = $3
+        WHERE user_id = $1 AND session_id = $2
+        """,
+        user_id,
+        session_id,
+        reason,
     )
 
 

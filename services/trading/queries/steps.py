@@ -116,7 +116,8 @@ class NewTrade(NamedTuple):
 
 
 class NewFill(NamedTuple):
-    """`equity` is the session's equity after a fill that closes a trade, else None."""
+    """`equity` is the session's equity after a fill that closes a trade, else None. The last two are of a live
+    session: the execution, and the intent whose order was filled, unless the exchange filled a stop."""
 
     user_id: int
     session_id: UUID
@@ -131,14 +132,16 @@ class NewFill(NamedTuple):
     reason: str
     late: bool
     equity: Decimal | None
+    execution_id: str | None = None
+    intent_id: UUID | None = None
 
 
 # A transaction that changes a lease's epoch or entries, or deletes it, locks it FOR UPDATE first. A key share
 # conflicts with that, but not with renewals, which would otherwise wait for steps, and steps for them.
 MOVE_SESSIONS = f"""
     WITH held AS (
-        SELECT new.* FROM {unnest(Move)} JOIN session_leases AS l USING (user_id, session_id, epoch, entries)
-        ORDER BY l.user_id, l.session_id FOR KEY SHARE OF l
+        SELECT new.* FROM {unnest(Move)} JOIN session_leases AS l USING (user_id, session_id, epoch)
+        WHERE l.allows = new.entries ORDER BY l.user_id, l.session_id FOR KEY SHARE OF l
     ),
     moved AS (
         UPDATE session_cursors AS c SET
@@ -177,16 +180,29 @@ CHANGE_TRADES = f"""
     WHERE t.user_id = new.user_id AND t.trade_id = new.trade_id AND t.status = 'OPEN'
     RETURNING t.trade_id, t.late
 """
-# The decision of an earlier bar that ordered the fill: for an open the entry's, for a close the side's latest.
+# The decision that ordered the fill: its intent's; else one of an earlier bar, for an open the entry's, for a close
+# the side's latest.
 INSERT_FILLS = f"""
     INSERT INTO fills ({", ".join(NewFill._fields)}, decision_id)
-    SELECT new.*, (
+    SELECT new.*, coalesce((
+        SELECT i.decision_id FROM order_intents AS i WHERE i.user_id = new.user_id AND i.intent_id = new.intent_id
+    ), (
         SELECT d.decision_id FROM decisions AS d
         WHERE d.user_id = new.user_id AND d.session_id = new.session_id AND d.side = new.side
               AND d.outcome IN ('pending', 'filled') AND d.time < new.time
               AND (new.action = 'close' OR d.kind = 'entry')
-        ORDER BY d.time DESC LIMIT 1)
+        ORDER BY d.time DESC LIMIT 1))
     FROM {unnest(NewFill)}
+"""
+# A live entry fills in parts: quantity and entry price follow from its fills.
+AVERAGE_ENTRIES = """
+    UPDATE user_trades AS t SET quantity = opened.qty, entry_price = round(opened.notional / opened.qty, 8)
+    FROM (
+        SELECT f.user_id, f.trade_id, sum(f.qty) AS qty, sum(f.qty * f.price) AS notional FROM fills AS f
+        JOIN unnest($1::bigint[], $2::uuid[]) AS changed (user_id, trade_id) USING (user_id, trade_id)
+        WHERE f.action = 'open' GROUP BY f.user_id, f.trade_id HAVING count(*) > 1
+    ) AS opened
+    WHERE t.user_id = opened.user_id AND t.trade_id = opened.trade_id
 """
 
 
@@ -226,6 +242,11 @@ async def insert_trades(connection: Connection, trades: Sequence[NewTrade]) -> N
 async def insert_fills(connection: Connection, fills: Sequence[NewFill]) -> None:
     """Insert fills, each with the decision that ordered it."""
     await connection.execute(INSERT_FILLS, *arrays_of(fills))
+
+
+async def average_entries(connection: Connection, trades: Sequence[tuple[int, UUID]]) -> None:
+    """Average the entries of these trades (tenant, id) that were filled in parts."""
+    await connection.execute(AVERAGE_ENTRIES, *arrays_of(trades))
 
 
 async def list_fills_of(connection: Connection, leases: Collection[SessionLease]) -> dict[UUID, list[Fill]]:

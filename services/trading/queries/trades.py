@@ -42,13 +42,14 @@ class TradeRow:
     created_at: datetime
     updated_at: datetime
     decision_ids: Sequence[UUID]
+    funding: Decimal
 
 
 ORDERS = {
     "entry_time": Order(entry_time=datetime, trade_id=UUID),
     "created_at": Order(created_at=datetime, trade_id=UUID),
 }
-COMPUTED = ("decision_ids", "remaining_quantity")
+COMPUTED = ("decision_ids", "remaining_quantity", "funding")
 # `decision_ids` are the decisions of the trade's fills, in the order they were taken.
 TRADE_COLUMNS = (
     ", ".join(name for name in TradeRow.__dataclass_fields__ if name not in COMPUTED)
@@ -56,7 +57,9 @@ TRADE_COLUMNS = (
     CASE status WHEN 'OPEN' THEN quantity - closed_quantity ELSE 0 END AS remaining_quantity,
     ARRAY(SELECT f.decision_id FROM fills AS f
           WHERE f.user_id = user_trades.user_id AND f.trade_id = user_trades.trade_id AND f.decision_id IS NOT NULL
-          GROUP BY f.decision_id ORDER BY f.decision_id) AS decision_ids
+          GROUP BY f.decision_id ORDER BY f.decision_id) AS decision_ids,
+    (SELECT coalesce(sum(p.amount), 0) FROM funding_payments AS p
+     WHERE p.user_id = user_trades.user_id AND p.trade_id = user_trades.trade_id) AS funding
 """
 )
 
@@ -91,13 +94,29 @@ async def update_totals(
     return Cursor(**row)
 
 
-async def find_open_trade(connection: Connection, user_id: int, session_id: UUID) -> UUID | None:
-    trade_id: UUID | None = await connection.fetchval(
-        "SELECT trade_id FROM user_trades WHERE user_id = $1 AND session_id = $2 AND status = 'OPEN'",
+@dataclass(frozen=True)
+class OpenTrade:
+    """`quantity`: what is left of it."""
+
+    trade_id: UUID
+    quantity: Decimal
+
+
+async def find_open(connection: Connection, user_id: int, session_id: UUID) -> OpenTrade | None:
+    row = await connection.fetchrow(
+        """
+        SELECT trade_id, quantity - closed_quantity AS quantity FROM user_trades
+        WHERE user_id = $1 AND session_id = $2 AND status = 'OPEN'
+        """,
         user_id,
         session_id,
     )
-    return trade_id
+    return OpenTrade(**row) if row else None
+
+
+async def find_open_trade(connection: Connection, user_id: int, session_id: UUID) -> UUID | None:
+    found = await find_open(connection, user_id, session_id)
+    return found.trade_id if found else None
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,8 @@ from uuid import UUID
 from pydantic import Field
 
 from services.trading.domain import SessionStatus
-from services.trading.queries import decisions, fills, restrictions, sessions
+from services.trading.orders.intents import IntentState, Leg
+from services.trading.queries import decisions, fills, intents, restrictions, sessions
 from services.trading.queries.decisions import DecisionFilter
 from services.trading.queries.fills import FillRow
 from services.trading.queries.restrictions import Kind, RestrictionRow
@@ -29,7 +30,7 @@ from shared.chassis.http.routes import Routes, endpoint
 from shared.chassis.http.streaming import ServerSentEvent, Stream, StreamQuery, follow
 from shared.chassis.listing import Slice
 from shared.chassis.postgres import Connection, Database
-from shared.contracts.examples import example
+from shared.contracts.examples import BAR, example
 from shared.contracts.types import Amount, Instant, ViewModel
 
 PATH = "/v1/sessions/{id}"
@@ -48,6 +49,64 @@ class SessionDecisionsQuery(ListQuery):
     outcome: DecisionOutcome | None = None
     refusal: RefusalCode | None = None
     sort: Literal["bar_time", "-bar_time"] = "-bar_time"
+
+
+class SessionOrdersQuery(ListQuery):
+    orders = intents.ORDERS
+
+    state: IntentState | None = None
+    sort: Literal["created_at", "-created_at"] = "-created_at"
+
+
+class OrderView(ViewModel):
+    """An order of a live session: an intent, recorded before the exchange is called, and what became of it.
+
+    `UNKNOWN`: it was sent and the answer was lost; the exchange is asked, and nothing is sent again meanwhile.
+    `STALE`: an entry past `send_before_time`. `DROPPED`: it was not sent; `refusal` names the limit, if one was the
+    reason. `venue_code` and `venue_message` are the exchange's refusal. `filled_quantity` is final once the state
+    is. `bar_time` is that of the decision.
+    """
+
+    model_config = example(
+        leg="entry",
+        attempt=1,
+        side="BUY",
+        price=None,
+        stop_price="88046.1",
+        reduce_only=False,
+        reason="entry",
+        state="FILLED",
+        bar_time=BAR,
+        refusal=None,
+        venue_code=None,
+        venue_message=None,
+    )
+
+    intent_id: UUID
+    session_id: UUID
+    decision_id: UUID | None
+    order_link_id: str = Field(validation_alias="link_id")
+    order_id: str | None
+    bar_time: Instant = Field(validation_alias="bar")
+    leg: Leg
+    attempt: int
+    side: Literal["BUY", "SELL"]
+    quantity: Amount
+    price: Amount | None
+    stop_price: Amount | None = Field(validation_alias="stop_loss")
+    reduce_only: bool
+    reason: str
+    state: IntentState
+    filled_quantity: Amount = Field(validation_alias="filled")
+    average_price: Amount | None
+    fee: Amount
+    refusal: str | None
+    venue_code: int | None
+    venue_message: str | None
+    send_before_time: Instant | None = Field(validation_alias="send_before")
+    sent_time: Instant | None = Field(validation_alias="sent_at")
+    created_at: Instant = Field(validation_alias="recorded_at")
+    updated_at: Instant
 
 
 class RestrictionsQuery(ListQuery):
@@ -152,6 +211,14 @@ class SessionPartRoutes(Routes):
             filters = DecisionFilter(session_id, outcome=query.outcome, refusal=query.refusal)
             rows = await decisions.list_decisions(connection, user_id, filters, wanted)
         return query.page_of(rows, decision_view)
+
+    @endpoint("GET", PATH + "/orders", "List a live session's orders, with their states and refusals, newest first")
+    async def list_orders(self, call: Call, query: SessionOrdersQuery) -> Page[OrderView]:
+        user_id, session_id, wanted = call.principal.user_id, call.uuid(), query.slice()
+        async with self._database.tenant(user_id) as connection:
+            await _require_session(connection, user_id, session_id)
+            rows = await intents.list_orders(connection, user_id, session_id, query.state, wanted)
+        return query.page_of(rows, OrderView.model_validate)
 
     @endpoint("GET", PATH + "/restrictions", "List what restricted a session, and from which bar on, newest first")
     async def list_restrictions(self, call: Call, query: RestrictionsQuery) -> Page[RestrictionView]:

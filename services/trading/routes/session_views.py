@@ -6,7 +6,7 @@ from uuid import UUID
 
 from pydantic import Field
 
-from services.trading.domain import Awaited, Waiting
+from services.trading.domain import Awaited, Entries, SessionStatus, Waiting
 from services.trading.queries.sessions import RunState, SessionRow
 from shared.contracts.examples import example
 from shared.contracts.types import Amount, Instant, Statistic, ViewModel
@@ -36,27 +36,33 @@ class WaitingView(ViewModel):
 
 
 class SessionView(ViewModel):
-    """`entries` tells whether a running session may enter: besides a pause, the plan's limits may prevent it.
-    `reason` is why it was stopped."""
+    """`entries` tells whether a running session may enter, or what prevents it: a pause, the plan's limits, a kill
+    switch, a foreign change on the exchange that awaits `adopt` or `ignore` (`FROZEN`), a breached limit of the
+    account, or a stop. `reason` is why it was stopped. A live session is `STOPPING` until its orders are cancelled
+    and its position is closed on the exchange. `funding`, paid if positive, is not part of `pnl`."""
 
-    model_config = example(status="ACTIVE", reason=None, total_fills=2, waiting_for=None)
+    model_config = example(
+        status="ACTIVE", reason=None, total_fills=2, waiting_for=None, exchange_account_id=None, funding="0"
+    )
 
     session_id: UUID
     strategy_id: UUID
     strategy_version: int
     strategy_hash: str
     bot_configuration_id: UUID | None
+    exchange_account_id: UUID | None
     symbol: str
     interval: str
     mode: Literal["PAPER", "LIVE"]
-    status: Literal["ACTIVE", "PAUSED", "STOPPED"]
-    entries: Literal["ALLOWED", "PAUSED", "PLAN_LIMIT"] | None
+    status: SessionStatus
+    entries: Entries | None
     waiting_for: WaitingView | None
     reason: str | None
     initial_balance: Amount
     final_balance: Amount | None
     equity: Amount
     pnl: Amount
+    funding: Amount
     total_trades: int
     winning_trades: int
     losing_trades: int
@@ -97,6 +103,7 @@ def session_view(row: SessionRow, state: RunState | None) -> SessionView:
         strategy_version=row.strategy_version,
         strategy_hash=row.strategy_hash,
         bot_configuration_id=row.bot_configuration_id,
+        exchange_account_id=row.exchange_account_id,
         symbol=row.symbol,
         interval=row.interval,
         mode="PAPER" if row.is_paper_trading else "LIVE",
@@ -108,6 +115,7 @@ def session_view(row: SessionRow, state: RunState | None) -> SessionView:
         final_balance=row.final_balance,
         equity=row.totals.equity(row.initial_balance),
         pnl=row.total_pnl,
+        funding=row.funding,
         total_trades=row.total_trades,
         winning_trades=row.winning_trades,
         losing_trades=row.losing_trades,

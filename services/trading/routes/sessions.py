@@ -1,16 +1,31 @@
 """`/v1/sessions`: start, list, annotate, pause, resume and stop sessions."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from services.trading.bybit_api import UnknownSymbol, VenueUnavailable
-from services.trading.errors import LiveTradingOff, SessionEnded, StrategyInactive
+from services.trading.errors import (
+    ExchangeAccountNotUsable,
+    ForeignPosition,
+    KillSwitchOn,
+    LiveTradingOff,
+    RiskNoticeNotAccepted,
+    SessionEnded,
+    StrategyInactive,
+    SymbolInUse,
+)
+from services.trading.exchange.symbol_state import SymbolReader
+from services.trading.exchange.venue import KeyRejected
+from services.trading.exchange.venue import VenueUnavailable as AccountUnavailable
 from services.trading.listed_series import Listing
+from services.trading.operations.answer_freeze import answer_freeze
 from services.trading.operations.note_session import note_session
 from services.trading.operations.pause_session import pause_session, resume_session
+from services.trading.operations.start_live_session import LiveStart, find_usable_account
 from services.trading.operations.start_session import (
     PaperTerms,
     StartRequest,
@@ -23,7 +38,7 @@ from services.trading.queries.sessions import RunState, SessionFilter, SessionRo
 from services.trading.routes.listed_series import FieldFault, check_series, unknown_symbol, venue_unavailable
 from services.trading.routes.session_views import LimitsView, SessionView, session_view
 from services.trading.venue_clock import VenueClock
-from shared.chassis.errors import AccountNotReady, PlanLimitReached, Unavailable
+from shared.chassis.errors import AccountNotReady, InvalidInput, PlanLimitReached, Unavailable
 from shared.chassis.http.app import Call, Reply, created, tagged
 from shared.chassis.http.paging import ListQuery, Page
 from shared.chassis.http.routes import Routes, endpoint
@@ -39,6 +54,8 @@ PATH = "/v1/sessions"
 
 
 class StartBody(BodyModel):
+    """A LIVE session trades on an exchange account, with `initial_balance` as its share of the account's equity."""
+
     model_config = example(
         bot_configuration_id=example_id("bot_configuration_id"),
         mode="PAPER",
@@ -53,6 +70,13 @@ class StartBody(BodyModel):
     mode: Literal["PAPER", "LIVE"]
     initial_balance: Positive
     notes: Text | None = None
+    exchange_account_id: Id | None = None
+
+    @model_validator(mode="after")
+    def _is_live(self) -> "StartBody":
+        if self.mode == "PAPER" and self.exchange_account_id is not None:
+            raise ValueError("a PAPER session has no exchange_account_id")
+        return self
 
 
 class SessionChanges(BodyModel):
@@ -74,13 +98,21 @@ class SessionsQuery(ListQuery):
 
     orders = sessions.ORDERS
 
-    status: Literal["ACTIVE", "PAUSED", "STOPPED"] | None = None
+    status: Literal["ACTIVE", "PAUSED", "STOPPING", "STOPPED"] | None = None
     symbol: Symbol | None = None
     mode: Literal["PAPER", "LIVE"] | None = None
     strategy_id: Id | None = None
     from_: Instant | None = Field(default=None, alias="from")
     to: Instant | None = None
     sort: Literal["created_at", "-created_at", "start_time", "-start_time"] = "-created_at"
+
+
+@dataclass(frozen=True)
+class LiveTrading:
+    """How live sessions reach the exchange. `allows_live`: on accounts of environment LIVE too."""
+
+    symbols: SymbolReader
+    allows_live: bool = False
 
 
 class SessionRoutes(Routes):
@@ -91,8 +123,10 @@ class SessionRoutes(Routes):
         clock: VenueClock,
         paper: PaperTerms,
         wake_worker: Callable[[], None],
+        live: LiveTrading,
     ) -> None:
         """`wake_worker` tells this process's worker, if it has one, that a session was started."""
+        self._live = live
         self._wake_worker = wake_worker
         self._database = database
         self._listing = listing
@@ -104,7 +138,17 @@ class SessionRoutes(Routes):
         PATH,
         "Start a session; its first decision is on the first bar that opens after the request",
         status=201,
-        errors=(PlanLimitReached, LiveTradingOff, StrategyInactive, Unavailable),
+        errors=(
+            PlanLimitReached,
+            LiveTradingOff,
+            StrategyInactive,
+            RiskNoticeNotAccepted,
+            ExchangeAccountNotUsable,
+            SymbolInUse,
+            ForeignPosition,
+            KillSwitchOn,
+            Unavailable,
+        ),
         scope="trade",
     )
     async def start_session(self, call: Call, body: StartBody) -> Reply[SessionView]:
@@ -116,15 +160,37 @@ class SessionRoutes(Routes):
             body.mode,
             body.initial_balance,
             body.notes,
+            body.exchange_account_id,
         )
         await call.replay_if_answered()
         async with self._database.tenant(call.principal.user_id) as connection:
+            if body.mode == "LIVE":
+                await find_usable_account(
+                    connection,
+                    call.principal.user_id,
+                    body.exchange_account_id,
+                    allows_live=self._live.allows_live,
+                )
             interval = await find_interval(connection, call.principal.user_id, request)
         now, instrument = await self._venue_facts(body.symbol, interval)
+        live = await self._live_start(call.principal.user_id, body)
         async with call.transaction() as connection:
-            row = await start_session(connection, call.principal, request, self._paper, now, instrument)
+            row = await start_session(connection, call.principal, request, self._paper, now, instrument, live)
         self._wake_worker()
         return created(session_view(row, RunState("ALLOWED", None)), f"{PATH}/{row.session_id}")
+
+    async def _live_start(self, user_id: int, body: StartBody) -> LiveStart | None:
+        """Ask the exchange, with the account's key, what the symbol has. Raises InvalidInput, Unavailable."""
+        if body.exchange_account_id is None:
+            return None
+        try:
+            state = await self._live.symbols.read_symbol(user_id, body.exchange_account_id, body.symbol)
+        except KeyRejected as error:
+            reason = f"the exchange rejects the account's key: {error.message}"
+            raise InvalidInput(errors=[{"path": "$.exchange_account_id", "reason": reason}]) from error
+        except AccountUnavailable as error:
+            raise venue_unavailable() from error
+        return LiveStart(body.exchange_account_id, state, self._live.allows_live)
 
     async def _venue_facts(self, symbol: str, interval: str | None) -> tuple[datetime, Instrument]:
         """Return the exchange's current time and instrument. Raises InvalidInput if it does not have the series,
@@ -207,7 +273,7 @@ class SessionRoutes(Routes):
     @endpoint(
         "POST",
         PATH + "/{id}/stop",
-        "Stop a session: drop a pending entry and close the position at the last price seen",
+        "Stop a session: drop a pending entry and close the position at the last price seen, or on the exchange",
         scope="trade",
     )
     async def stop_session(self, call: Call, body: StopBody) -> SessionView:
@@ -218,6 +284,28 @@ class SessionRoutes(Routes):
             now = self._clock.last_seen or call.now
         async with call.transaction() as connection:
             row = await stop_session(connection, call.principal.user_id, call.uuid(), body.reason, now)
+            return await _view(connection, row)
+
+    @endpoint(
+        "POST",
+        PATH + "/{id}/adopt",
+        "Adopt a foreign position or order as the live session's own, and allow entries again",
+        scope="trade",
+    )
+    async def adopt_foreign(self, call: Call) -> SessionView:
+        async with call.transaction() as connection:
+            row = await answer_freeze(connection, call.principal.user_id, call.uuid(), "adopt")
+            return await _view(connection, row)
+
+    @endpoint(
+        "POST",
+        PATH + "/{id}/ignore",
+        "Leave a foreign position or order alone, and allow a live session's entries again",
+        scope="trade",
+    )
+    async def ignore_foreign(self, call: Call) -> SessionView:
+        async with call.transaction() as connection:
+            row = await answer_freeze(connection, call.principal.user_id, call.uuid(), "ignore")
             return await _view(connection, row)
 
 

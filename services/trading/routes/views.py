@@ -54,9 +54,10 @@ class FillView(ViewModel):
 
 class TradeView(ViewModel):
     """`pnl` is net of `fee`, the fees of its fills so far; `late` is true if any fill was late. `reason` is that of
-    the fill that closed it, null before. `decision_ids` are the decisions of its fills."""
+    the fill that closed it, null before. `decision_ids` are the decisions of its fills. `funding`, paid if
+    positive, is not part of `pnl`."""
 
-    model_config = example(status="CLOSED", remaining_quantity="0", reason="signal")
+    model_config = example(status="CLOSED", remaining_quantity="0", reason="signal", funding="0")
 
     trade_id: UUID
     session_id: UUID
@@ -74,6 +75,7 @@ class TradeView(ViewModel):
     gross_pnl: Amount | None
     pnl: Amount | None
     fee: Amount
+    funding: Amount
     pnl_percentage: Statistic
     reason: str | None = Field(validation_alias="strategy_signal")
     mode: Literal["PAPER", "LIVE"]

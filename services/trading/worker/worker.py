@@ -17,6 +17,7 @@ from services.trading.venue_clock import VenueClock
 from services.trading.worker.candle_intake import Candle, CandleIntake, check_bar
 from services.trading.worker.candle_repair import CandleRepairer
 from services.trading.worker.candle_stream import CandleStream
+from services.trading.worker.kill_switch_watch import KillSwitchWatch
 from services.trading.worker.live_series import LiveSeries
 from services.trading.worker.live_session import STEP_FAULTS, LiveSession, load_session
 from services.trading.worker.overdue_bars import OverdueMonitor
@@ -74,6 +75,7 @@ class Worker:
         self._unnotified: list[SessionLease] = []  # failed sessions whose tenants are still to be notified
         self._writer = StepWriter(self._database)
         self._overdue = OverdueMonitor(self._database, self._clock, self._patience / 2)
+        self._killed = KillSwitchWatch(self._database)
 
     def wake(self) -> None:
         """Claim at once: a session was started in this process."""
@@ -126,6 +128,7 @@ class Worker:
                     await self._intake.retry_parked()
                     await self._watch()
                     await self._apply_instruments()
+                    await self._killed.observe(self._held)
                     await self._overdue.update_marks(self._held, self._series.values(), self._unfollowed)
                     next_check = loop.time() + CHECK_EVERY_S
                 await self._notify_failures()

@@ -31,7 +31,7 @@ KINDS: dict[str, RequestKind] = {
 FREE_VERBS = frozenset({"stop", "pause", "flatten", "close", "cancel", "kill", "kill-switch", "logout"})
 
 # Free, with all paths below.
-FREE_RESOURCES = ("/v1/auth", "/v1/plans", "/v1/subscription", "/v1/usage")
+FREE_RESOURCES = ("/v1/auth", "/v1/plans", "/v1/subscription", "/v1/usage", "/v1/kill-switches")
 
 FREE_OPERATIONS = frozenset(
     {

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from uuid import UUID
 
 import pytest
 
@@ -37,6 +38,14 @@ LAST = (
     "POST /v1/me/password",
     "POST /v1/auth/logout",
 )
+ORDER = """
+    INSERT INTO trading.order_intents (
+        user_id, intent_id, session_id, exchange_account_id, symbol, link_id, bar, leg, attempt, side, quantity,
+        reduce_only, reason, strategy_hash, epoch, created_at, state, filled, notional, fee)
+    SELECT user_id, uuidv7(), session_id, uuidv7(), symbol, 'tf', now(), 'entry', 1, 'BUY', 1,
+           false, 'entry', strategy_hash, 1, now(), 'FILLED', 1, 90000, 49.5
+    FROM trading.user_trading_sessions WHERE session_id = $1
+"""
 METHODS = ("GET", "PATCH", "PUT", "POST", "DELETE")
 
 
@@ -66,6 +75,7 @@ async def test_every_example_gets_the_documented_answer(
             await reader.follow(backtest)
             for label in ("GET /v1/trades", "GET /v1/backtests/{id}/trades", "GET /v1/alerts/{id}/firings"):
                 await reader.follow(every.pop(label))
+        await reader.follow(every.pop("POST /v1/kill-switches"))
         for operation in (*in_order(every.values()), *last):
             await make_room(reader, operation.label)
             await reader.follow(operation)
@@ -87,7 +97,9 @@ def dear_bars(count: int) -> list[Bar]:
 
 async def make_room(reader: Reader, label: str) -> None:
     """Do first what a user would have to do, so that the example succeeds."""
-    if label == "DELETE /v1/me/sessions/{id}":
+    if label == "GET /v1/sessions/{id}/orders":
+        await reader.world.database.execute(ORDER, UUID(reader.known["session_id"]))
+    elif label == "DELETE /v1/me/sessions/{id}":
         logins = await reader.person.must("GET", "/v1/me/sessions")
         reader.known["login_id"] = next(each["login_id"] for each in logins["items"] if not each["current"])
     elif label == "DELETE /v1/backtests/{id}":

@@ -9,9 +9,22 @@ from uuid import UUID
 import asyncpg
 import pytest
 
-from services.trading.queries import candles, decisions, fills, leases, restrictions, sessions, steps, trades
+from services.trading.queries import (
+    candles,
+    controls,
+    decisions,
+    executions,
+    fills,
+    intents,
+    leases,
+    restrictions,
+    sessions,
+    steps,
+    trades,
+)
 from services.trading.queries.decisions import DecisionFilter
 from services.trading.queries.fills import FillFilter
+from services.trading.queries.intents import Gate
 from services.trading.queries.sessions import SessionFilter, SessionLease
 from services.trading.queries.steps import Move, NewFill, QuietMove, TradeChange
 from services.trading.queries.trades import TradeFilter
@@ -24,6 +37,7 @@ from tests.integration.trading.market import BEFORE
 from tests.plans import Recorder, explain_without_scans
 
 ID, ZERO = UUID(int=1), Decimal(0)
+LEASE = SessionLease(1, ID, 1, "ALLOWED")
 MOVE = Move(1, ID, 1, "ALLOWED", None, BEFORE, {}, 0, 0, 0, ZERO, ZERO, ZERO, 0, 0, None)
 CHANGE = TradeChange(1, ID, "OPEN", ZERO, ZERO, False, None, None, None, None, None, None)
 FILL = NewFill(1, ID, 1, ID, BEFORE, "open", "LONG", ZERO, ZERO, ZERO, "entry", late=False, equity=None)
@@ -65,13 +79,21 @@ def _fills(connection: Connection) -> Awaitable[object]:
         lambda connection: steps.move_cursors(connection, [QuietMove(1, ID, 1, None, BEFORE)]),
         lambda connection: steps.change_trades(connection, [CHANGE]),
         lambda connection: steps.insert_fills(connection, [FILL]),
-        lambda connection: steps.list_fills_of(connection, [SessionLease(1, ID, 1, "ALLOWED")]),
+        lambda connection: steps.list_fills_of(connection, [LEASE]),
         lambda connection: restrictions.list_restrictions(connection, 1, ID, Slice(restrictions.BY_NUMBER, 50)),
         lambda connection: trades.list_session_fills(connection, 1, ID),
         lambda connection: decisions.get_decision(connection, 1, ID),
         lambda connection: sessions.get_session(connection, 1, ID),
         lambda connection: sessions.list_running(connection, 1),
         lambda connection: candles.list_bars(connection, 1, None),
+        lambda connection: controls.read_controls(connection, [LEASE]),
+        lambda connection: leases.lock_allowed(connection, [LEASE]),
+        lambda connection: intents.pass_gate(connection, [Gate(1, ID, 1, ["link"], BEFORE)]),
+        lambda connection: intents.list_relevant(connection, 1, ID),
+        lambda connection: intents.list_orders(connection, 1, ID, None, Slice(intents.ORDERS["created_at"], 50)),
+        lambda connection: executions.find_recorded(connection, [(1, "execution")]),
+        lambda connection: executions.list_recorded(connection, 1, ID, BEFORE),
+        lambda connection: executions.list_foreign(connection, 1, ID),
     ],
 )
 async def test_a_hot_query_uses_an_index(

@@ -8,7 +8,7 @@ from services.notifications.domain.notices import Notice, from_exchange_account_
 from services.notifications.templates import LANGUAGES, writer_for
 from services.trading.custody.alarms import REASONS as ACCOUNT_REASONS
 from services.trading.domain import AWAITED, FEED_SILENT
-from services.trading.operations.alarms import SESSION_FAILED
+from services.trading.operations.alarms import KILL_SWITCH_ON, ORDER_REASONS, SESSION_FAILED
 from shared.contracts.trading import ExchangeAccountAlarmed, SessionAlarmed
 from shared.contracts.types import from_ms
 
@@ -19,11 +19,22 @@ REASONS = {
     "waiting_for_bar": "it is waiting: the next candle has not arrived",
     "waiting_for_feed": "it is waiting: candles are not being fetched at the moment",
     FEED_SILENT: "no candles are arriving, so it opens nothing until they do",
+    "order_refused": "the exchange refused an order",
+    "stop_refused": "the exchange refused to set its stop, so its position is being closed",
+    "leverage_refused": "the exchange refused to set its leverage, so it opens nothing",
+    "key_rejected": "the exchange does not accept its key any more, so bots cannot trade on it; replace the key",
+    "unprotected": "its position has no stop on the exchange, which is being set again",
+    "foreign_change": "a position or an order is not its own, so it opens nothing until you adopt or ignore it",
+    "unknown_order": "the exchange has not said yet what became of an order; nothing is sent again meanwhile",
+    "entry_stale": "an entry was too late to be sent",
+    "fee_in_other_coin": "the exchange charged a fee in another coin, which is not in its results",
+    "account_risk": "a risk limit of its exchange account is reached, so it opens nothing until you resume",
+    KILL_SWITCH_ON: "the kill switch is on, so it opens nothing",
     SESSION_FAILED: "it cannot continue because of an error on our side, which we are looking into",
 }
 
 
-def message(reason: str, language: str) -> str:
+def message(reason: str, language: str, *details: str) -> str:
     """Return the text of the notification of an alarm."""
     event = SessionAlarmed(
         user_id=1,
@@ -34,6 +45,7 @@ def message(reason: str, language: str) -> str:
         symbol="BTCUSDT",
         reason=reason,
         since=SINCE,
+        details=details,
     )
     notice = from_session_alarmed(event, SINCE)
     return writer_for(language, "UTC").message(notice.kind, notice.values)
@@ -45,12 +57,19 @@ def test_an_alarm_says_what_is_wrong_with_the_session(reason: str, words: str) -
 
 
 def test_every_reason_to_alarm_has_words_of_its_own_in_every_language() -> None:
-    reasons = [*(f"waiting_for_{what}" for what in AWAITED), FEED_SILENT, SESSION_FAILED]
+    waits = [f"waiting_for_{what}" for what in AWAITED]
+    reasons = [*waits, *ORDER_REASONS, FEED_SILENT, SESSION_FAILED, KILL_SWITCH_ON]
     assert sorted(REASONS) == sorted(reasons)
     for language in LANGUAGES:
         texts = {message(reason, language) for reason in reasons}
         assert len(texts) == len(reasons)
         assert not [text for text in texts if any(reason in text for reason in reasons)]
+
+
+def test_an_alarm_shows_the_words_of_the_exchange() -> None:
+    shown = message("order_refused", "en", "message: ab not enough for new order", "code: 110007")
+    words = f"{REASONS['order_refused']} (message: ab not enough for new order, code: 110007)"
+    assert shown == f"Session on BTCUSDT: {words}, since 1 Jan 2026, 00:00 UTC"
 
 
 ACCOUNT_WORDS = {
