@@ -15,7 +15,8 @@ from cli.candles.instrument import InstrumentFile, instrument_path, write_instru
 from cli.candles.part import CandlesRequest, PartialFile
 from cli.options import BadOption, OneLineCommand, one_line, quoted, time_option
 from cli.progress import OnProgress, progress_bar
-from services.trading.bybit_api import KLINE_LIMIT, MarketApi, NotBars, UnknownSymbol, VenueUnavailable
+from services.trading.bybit_api import KLINE_LIMIT, MarketApi, NotBars, UnknownSymbol
+from services.trading.exchange.venue import VenueUnavailable
 from shared.contracts.types import SYMBOL_PATTERN, from_ms, instant_text, to_ms
 from shared.market.bars import Gap, find_gaps
 from shared.strategy.bars import INTERVAL_MS, Bar, Instrument

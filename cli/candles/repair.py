@@ -17,7 +17,8 @@ from rich.table import Table
 from cli.options import OneLineCommand, quoted
 from cli.tables import show
 from cli.target import home_option
-from services.trading.bybit_api import MarketApi, UnknownSymbol, VenueUnavailable
+from services.trading.bybit_api import MarketApi, UnknownSymbol
+from services.trading.exchange.venue import VenueUnavailable
 from services.trading.operations.repair_candles import CandleFinding, examine, repair_bars
 from services.trading.queries.candle_chain import StoredSpan, list_spans
 from services.trading.settings import TradingSettings

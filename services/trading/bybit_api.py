@@ -17,6 +17,7 @@ from pybit.exceptions import FailedRequestError, InvalidRequestError
 from pybit.unified_trading import HTTP
 from pydantic import TypeAdapter
 
+from services.trading.exchange.venue import VenueUnavailable
 from shared.contracts.types import Amount, from_ms
 from shared.market.bars import NotABar, check_time, enclose_body
 from shared.strategy.bars import INTERVAL_MS, Bar, Instrument
@@ -35,10 +36,6 @@ PYBIT_FAULTS = (FailedRequestError, requests.RequestException, *UNREADABLE)
 
 T = TypeVar("T")
 _AMOUNT: TypeAdapter[Decimal] = TypeAdapter(Amount)
-
-
-class VenueUnavailable(Exception):
-    """The exchange did not answer, or its answer was unusable; retry later."""
 
 
 class NotBars(VenueUnavailable):
@@ -75,6 +72,16 @@ class MarketApi:
             prices, lots = result["list"][0]["priceFilter"], result["list"][0]["lotSizeFilter"]
             steps = (prices["tickSize"], lots["qtyStep"], lots["minOrderQty"], lots["minNotionalValue"])
             return Instrument(*map(_AMOUNT.validate_python, steps))
+
+        return await self._ask(read, self._http.get_instruments_info, category=CATEGORY, symbol=symbol)
+
+    async def max_leverage(self, symbol: str) -> Decimal:
+        """Return the highest leverage that the contract allows."""
+
+        def read(result: Any) -> Decimal:  # Any: JSON
+            if not result["list"]:
+                raise UnknownSymbol(symbol)
+            return _AMOUNT.validate_python(result["list"][0]["leverageFilter"]["maxLeverage"])
 
         return await self._ask(read, self._http.get_instruments_info, category=CATEGORY, symbol=symbol)
 

@@ -5,7 +5,8 @@ from collections import OrderedDict
 
 import structlog
 
-from services.trading.bybit_api import VENUE, MarketApi, UnknownSymbol, VenueUnavailable
+from services.trading.bybit_api import VENUE, MarketApi, UnknownSymbol
+from services.trading.exchange.venue import VenueUnavailable
 from services.trading.operations.instruments import refresh_instrument
 from services.trading.queries import candles
 from shared.chassis.postgres import Database

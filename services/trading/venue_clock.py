@@ -6,7 +6,8 @@ from datetime import UTC, datetime, timedelta
 
 import structlog
 
-from services.trading.bybit_api import MarketApi, VenueUnavailable
+from services.trading.bybit_api import MarketApi
+from services.trading.exchange.venue import VenueUnavailable
 from shared.chassis.pause import pause, pause_until
 
 ASK_EVERY_S = 1.0

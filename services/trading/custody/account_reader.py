@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from typing import Literal, Protocol, get_args
 
 from services.trading.exchange.account_facts import AccountFacts, Credentials, Environment
-from services.trading.exchange.venue import VenueUnavailable
 
 # The exchange's sites; each has hosts of its own.
 Region = Literal["GLOBAL", "NL", "TR", "KZ", "AE", "EU", "ID", "GE", "JP"]
@@ -28,13 +27,3 @@ class AccountReader(Protocol):
 
     async def set_limit_price_action(self, credentials: Credentials, site: Site) -> None:
         """Let the exchange refuse limit orders beyond the price band. Raises Refused too."""
-
-
-class NotConnected:
-    """No exchange: nobody answers."""
-
-    async def read_account_facts(self, credentials: Credentials, site: Site) -> AccountFacts:
-        raise VenueUnavailable(f"this platform is not connected to the exchange ({site.environment})")
-
-    async def set_limit_price_action(self, credentials: Credentials, site: Site) -> None:
-        raise VenueUnavailable(f"this platform is not connected to the exchange ({site.environment})")

@@ -16,6 +16,7 @@ from services.trading.exchange.account_facts import Environment
 from shared.chassis.errors import require_found
 from shared.chassis.listing import Order, Slice
 from shared.chassis.postgres import Connection, insert_of
+from shared.chassis.row_arrays import arrays_of
 
 AccountStatus = Literal["READY", "REFUSED", "KEY_REJECTED"]
 CLAIMED_FOR = timedelta(minutes=2)  # then a check whose process died is repeated
@@ -289,6 +290,21 @@ async def list_keys(connection: Connection, after: AccountKey, limit: int) -> li
         limit,
     )
     return [AccountKey(**row) for row in rows]
+
+
+async def list_key_versions(
+    connection: Connection, accounts: Sequence[tuple[int, UUID]]
+) -> dict[tuple[int, UUID], int]:
+    """Return the versions by (user, account), as trading_worker."""
+    rows = await connection.fetch(
+        """
+        SELECT a.user_id, a.exchange_account_id, a.key_version FROM exchange_accounts AS a
+        JOIN unnest($1::bigint[], $2::uuid[]) AS wanted (user_id, exchange_account_id)
+             USING (user_id, exchange_account_id)
+        """,
+        *arrays_of(accounts),
+    )
+    return {(row["user_id"], row["exchange_account_id"]): row["key_version"] for row in rows}
 
 
 async def count_keys(connection: Connection) -> int:

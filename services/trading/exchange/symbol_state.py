@@ -6,7 +6,7 @@ from decimal import Decimal
 from typing import Protocol
 from uuid import UUID
 
-from services.trading.exchange.venue import VenueOrder, VenuePosition, VenueUnavailable
+from services.trading.exchange.venue import VenueOrder, VenuePosition
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,10 +21,3 @@ class SymbolState:
 class SymbolReader(Protocol):
     async def read_symbol(self, user_id: int, account_id: UUID, symbol: str) -> SymbolState:
         """Ask the exchange with the account's key. Raises KeyRejected, VenueUnavailable."""
-
-
-class NoExchange:
-    """No exchange: nobody answers."""
-
-    async def read_symbol(self, user_id: int, account_id: UUID, symbol: str) -> SymbolState:
-        raise VenueUnavailable("this platform is not connected to the exchange")

@@ -5,7 +5,8 @@ from collections.abc import Callable
 
 import structlog
 
-from services.trading.bybit_api import MarketApi, UnknownSymbol, VenueUnavailable
+from services.trading.bybit_api import MarketApi, UnknownSymbol
+from services.trading.exchange.venue import VenueUnavailable
 from services.trading.operations.instruments import refresh_instrument
 from shared.chassis.pause import pause
 from shared.chassis.postgres import INFRASTRUCTURE_FAULTS, Database

@@ -11,8 +11,9 @@ import structlog
 from aiokafka.errors import KafkaError
 from prometheus_client import Counter, Gauge
 
-from services.trading.bybit_api import MarketApi, UnknownSymbol, VenueUnavailable
+from services.trading.bybit_api import MarketApi, UnknownSymbol
 from services.trading.bybit_stream_api import BarUpdate
+from services.trading.exchange.venue import VenueUnavailable
 from services.trading.feed.candle_events import closed_event, opened_event
 from services.trading.feed.demand import SeriesDemand
 from services.trading.feed.generations import Generations

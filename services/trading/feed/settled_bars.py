@@ -5,7 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from services.trading.bybit_api import KLINE_LIMIT, MarketApi, VenueUnavailable
+from services.trading.bybit_api import KLINE_LIMIT, MarketApi
+from services.trading.exchange.venue import VenueUnavailable
 from shared.contracts.types import from_ms, to_ms
 from shared.strategy.bars import INTERVAL_MS, Bar
 

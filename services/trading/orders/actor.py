@@ -96,12 +96,14 @@ class SessionActor:
         self._now = now
         self._woken = asyncio.Event()
         self._seen = Observations()
+        self.is_busy = True  # False while it waits for a wake-up or for a time
 
     def wake(self, *, account_changed: bool = True) -> None:
         """Look at once: after a message of the account's streams or a gap in them, or (`account_changed` False)
         after a bar or a change of what is demanded."""
         if account_changed:
             self._seen.is_outdated = True
+        self.is_busy = True
         self._woken.set()
 
     async def run(self) -> None:
@@ -133,6 +135,7 @@ class SessionActor:
     async def _pass(self) -> bool:
         """Do the next thing, or wait for it. Returns whether the session has ended."""
         self._woken.clear()
+        self.is_busy = True
         control = await self._store.control()
         if control is None:
             raise _MemoryBehind
@@ -154,6 +157,7 @@ class SessionActor:
         return False
 
     async def _sleep(self, next_plan: Plan) -> None:
+        self.is_busy = self._woken.is_set()
         try:
             async with asyncio.timeout(max(SHORTEST_WAIT_S, (next_plan.wake_at - self._now()).total_seconds())):
                 await self._woken.wait()

@@ -84,10 +84,12 @@ async def list_held(connection: Connection, worker: str) -> list[SessionLease]:
 
 
 async def hash_held(connection: Connection, worker: str) -> int | None:
-    """Return a hash of what `list_held` would return; it costs far less than reading thousands of leases."""
+    """Return a hash of what `list_held` would return, and of what is demanded of live sessions; it costs far less
+    than reading thousands of leases."""
     hashed: int | None = await connection.fetchval(
         """
-        SELECT bit_xor(hash_record_extended((user_id, session_id, epoch, allows, silent_since, waiting_for), 0))
+        SELECT bit_xor(hash_record_extended((user_id, session_id, epoch, allows, silent_since, waiting_for,
+                                             entries, flatten, frozen_answer), 0))
         FROM session_leases WHERE worker = $1 AND expires_at > now()
         """,
         worker,

@@ -2,7 +2,8 @@
 
 from typing import NamedTuple
 
-from services.trading.bybit_api import UnknownSymbol, VenueUnavailable
+from services.trading.bybit_api import UnknownSymbol
+from services.trading.exchange.venue import VenueUnavailable
 from services.trading.listed_series import Listing, UnknownInterval
 from shared.chassis.errors import InvalidInput, Unavailable
 

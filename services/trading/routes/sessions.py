@@ -7,7 +7,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from services.trading.bybit_api import UnknownSymbol, VenueUnavailable
+from services.trading.bybit_api import UnknownSymbol
 from services.trading.errors import (
     ExchangeAccountNotUsable,
     ForeignPosition,
@@ -19,8 +19,7 @@ from services.trading.errors import (
     SymbolInUse,
 )
 from services.trading.exchange.symbol_state import SymbolReader
-from services.trading.exchange.venue import KeyRejected
-from services.trading.exchange.venue import VenueUnavailable as AccountUnavailable
+from services.trading.exchange.venue import KeyRejected, VenueUnavailable
 from services.trading.listed_series import Listing
 from services.trading.operations.answer_freeze import answer_freeze
 from services.trading.operations.note_session import note_session
@@ -188,7 +187,7 @@ class SessionRoutes(Routes):
         except KeyRejected as error:
             reason = f"the exchange rejects the account's key: {error.message}"
             raise InvalidInput(errors=[{"path": "$.exchange_account_id", "reason": reason}]) from error
-        except AccountUnavailable as error:
+        except VenueUnavailable as error:
             raise venue_unavailable() from error
         return LiveStart(body.exchange_account_id, state, self._live.allows_live)
 

@@ -6,7 +6,8 @@ from datetime import datetime
 
 import structlog
 
-from services.trading.bybit_api import MarketApi, UnknownSymbol, VenueUnavailable
+from services.trading.bybit_api import MarketApi, UnknownSymbol
+from services.trading.exchange.venue import VenueUnavailable
 from services.trading.operations.repair_candles import repair_break, span_around
 from shared.chassis.postgres import INFRASTRUCTURE_FAULTS, Database
 

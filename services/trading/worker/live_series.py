@@ -47,7 +47,9 @@ class LiveSeries:
         repairer: CandleRepairer,
         writer: StepWriter,
         patience: timedelta = LONGEST_SILENCE,
+        wake_live: Callable[[Iterable[UUID]], None] = lambda session_ids: None,
     ) -> None:
+        """`wake_live` tells live sessions, which step themselves, that a bar has closed."""
         self.key = (symbol, interval, generation)
         self._series_id = series_id
         self._interval = interval
@@ -55,8 +57,9 @@ class LiveSeries:
         self._clock = clock
         self._repairer = repairer
         self._writer = writer
+        self._wake_live = wake_live
         self._broken = False  # a stored bar is missing: no step is taken until it is repaired
-        self._series = ContiguousSeries()
+        self.series = ContiguousSeries()
         self._opened: tuple[int, Decimal] | None = None
         self.sessions: dict[UUID, LiveSession] = {}
         self.lost: set[UUID] = set()  # dropped; the worker loads them again if it still holds them
@@ -68,7 +71,7 @@ class LiveSeries:
 
         If a stored bar is missing, stop before the gap and start its repair.
         """
-        after = self._series.last_open_time
+        after = self.series.last_open_time
         async with self._database.untenanted() as connection:
             # Read the announced bar first: then all bars before it are stored already.
             stored = await candles.find_series(connection, VENUE, *self.key)
@@ -77,15 +80,15 @@ class LiveSeries:
         self._broken = gap is not None
         if gap is not None:
             self._repairer.repair(self._series_id, self.key, gap)
-            self._series.extend(bar for bar in bars if bar.open_time_ms < to_ms(gap[1]))
+            self.series.extend(bar for bar in bars if bar.open_time_ms < to_ms(gap[1]))
             return
-        self._series.extend(bars)
+        self.series.extend(bars)
         if stored is not None and stored.opened_time is not None and stored.opened_price is not None:
             self._opened = (to_ms(stored.opened_time), stored.opened_price)
 
     @property
     def last_bar(self) -> datetime | None:
-        return self._series.last_open_time
+        return self.series.last_open_time
 
     @property
     def next_bar_due(self) -> datetime:
@@ -100,33 +103,36 @@ class LiveSeries:
 
     async def add_session(self, session: LiveSession) -> None:
         """Add a session: replay it to its cursor, then step it through the bars that it missed."""
+        if session.is_live:
+            self.sessions[session.row.session_id] = session
+            return
         try:
-            session.replay(self._series)
+            session.replay(self.series)
         except STEP_FAULTS as error:
             self._fail(session, error)
             return
         self.sessions[session.row.session_id] = session
-        for index in session.bars_ahead(self._series.bars):
+        for index in session.bars_ahead(self.series.bars):
             await self._close_bar(index, [session])
             if session.row.session_id not in self.sessions:
                 return
         await self._open_bar([session])
 
     async def on_opened(self, event: CandleOpened) -> None:
-        if self._series.has_passed(event):
+        if self.series.has_passed(event):
             return
-        if event.previous_open_time is not None and not self._series.is_next(event):
+        if event.previous_open_time is not None and not self.series.is_next(event):
             await self._catch_up()
-            if not self._series.is_next(event):
+            if not self.series.is_next(event):
                 return  # the series is already beyond it, or its predecessor is still to come
         self._silence.reset()
         self._opened = (to_ms(event.open_time), event.open)
         await self._open_bar(self.sessions.values())
 
     async def on_closed(self, event: CandleClosed) -> None:
-        if self._series.has_passed(event):
+        if self.series.has_passed(event):
             return
-        index = self._series.take(event)
+        index = self.series.take(event)
         if index is None:
             log.info("chain_broken", series=event.series, at=to_ms(event.open_time))
             await self._catch_up()
@@ -136,10 +142,10 @@ class LiveSeries:
 
     async def watch(self) -> None:
         """Load the bars that a broken or overdue series has missed; begin a silence if it is still overdue."""
-        if not self._broken and self._silence.overdue_since(self._series.last_ms) is None:
+        if not self._broken and self._silence.overdue_since(self.series.last_ms) is None:
             return
         await self._catch_up()
-        if (since := self._silence.overdue_since(self._series.last_ms)) is not None:
+        if (since := self._silence.overdue_since(self.series.last_ms)) is not None:
             await self._silence.begin(self._database, self.sessions.values(), since)
 
     async def apply_instrument(self, instrument: Instrument) -> None:
@@ -156,21 +162,21 @@ class LiveSeries:
 
     async def _catch_up(self) -> None:
         """Load and step the bars whose events were missed. The feed stores each bar before it publishes it."""
-        known = len(self._series)
+        known = len(self.series)
         await self.load_stored()
-        if len(self._series) > known:
+        if len(self.series) > known:
             self._silence.reset()
-        for index in range(known, len(self._series)):
+        for index in range(known, len(self.series)):
             await self._close_bar(index, self.sessions.values())
         await self._open_bar(self.sessions.values())
 
     async def _open_bar(self, sessions: Iterable[LiveSession]) -> None:
         """Take step 1 of the announced bar, if it is after the last bar, for the sessions that are not past it."""
-        last_ms = self._series.last_ms
+        last_ms = self.series.last_ms
         if self._opened is None or (last_ms is not None and self._opened[0] <= last_ms):
             return
         time_ms, price = self._opened
-        waiting = [session for session in sessions if session.steps_through(time_ms)]
+        waiting = [session for session in sessions if not session.is_live and session.steps_through(time_ms)]
         _, deciding = self._step(waiting, lambda session: session.on_open(time_ms, price))
         late = is_late(self._clock.latest, from_ms(time_ms), self._interval)
         await self._write(
@@ -182,12 +188,14 @@ class LiveSeries:
 
         `seen` is the exchange's time when the feed saw the bar; None if it was read from the stored candles.
         """
-        bar = self._series.bar(index)
+        bar = self.series.bar(index)
         behind = [session for session in sessions if session.steps_through(bar.open_time_ms)]
         last_bar = from_ms(bar.open_time_ms)
         due = last_bar + timedelta(milliseconds=INTERVAL_MS[self._interval])
         await self._silence.end(self._database, behind, due, seen or self._clock.latest)
-        quiet, deciding = self._step(behind, lambda session: session.on_close(self._series, index))
+        self._wake_live(session.row.session_id for session in behind if session.is_live)
+        stepped = [session for session in behind if not session.is_live]
+        quiet, deciding = self._step(stepped, lambda session: session.on_close(self.series, index))
         late = is_late(self._clock.latest, due, self._interval)
         await self._write(
             [QuietStep(session, last_bar) for session in quiet],

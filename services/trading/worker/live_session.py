@@ -1,7 +1,7 @@
 """One session that a worker holds: its execution, its lease and its cursor."""
 
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
@@ -27,6 +27,7 @@ from shared.chassis.postgres import Database
 from shared.contracts.types import from_ms, to_ms
 from shared.strategy.bars import Bar, Instrument
 from shared.strategy.document.parse import Strategy
+from shared.strategy.execution.exchange_steps import ExchangeExecution
 from shared.strategy.execution.fingerprint import FillHash
 from shared.strategy.execution.outcome import NO_OUTCOME, EntryGuard, StepOutcome
 from shared.strategy.execution.steps import Execution
@@ -64,6 +65,11 @@ class LiveSession:
     filled: FillHash | None = None
 
     @property
+    def is_live(self) -> bool:
+        """Whether it trades on the exchange: then its actor steps it, and moves `last_bar`."""
+        return not self.row.is_paper_trading
+
+    @property
     def cursor_ms(self) -> int:
         return to_ms(self.last_bar) if self.last_bar else -1
 
@@ -80,6 +86,11 @@ class LiveSession:
         """Take steps 2 and 3 of a bar, and step 1 before them if it was not taken."""
         guard = entry_guard(self.lease.entries, self.limits, silent=self.lease.silent_since is not None)
         return self._drop_prolonging_refusal(self._close(series, index, guard))
+
+    def on_close_with(self, refusal: str | None, series: Series, index: int) -> StepOutcome:
+        """Take the same steps; entries are refused for this reason, whatever the lease allowed when it was read."""
+        outcome = self._close(series, index, lambda proposal: refusal or self.limits.refusal(proposal))
+        return self._drop_prolonging_refusal(outcome)
 
     def _close(self, series: Series, index: int, guard: EntryGuard) -> StepOutcome:
         changes = self.instrument_changes
@@ -119,11 +130,20 @@ class LiveSession:
             self.totals,
             expected_bar=self.last_bar,
             last_bar=last_bar,
-            snapshot={**self.execution.snapshot(), "refusal": self.refusal},
+            snapshot=self.snapshot(),
             late=late,
             filled=self.filled,
             ends_refusal=self.ends_refusal,
         )
+
+    def snapshot(self) -> dict[str, object]:
+        return {**self.execution.snapshot(), "refusal": self.refusal}
+
+    def restore(self, snapshot: Mapping[str, object] | None) -> None:
+        """Begin again with this snapshot; None: as a session that has not stepped."""
+        self.execution = execution_of(self.row, self.strategy, snapshot)
+        self.refusal = cast("str | None", (snapshot or {}).get("refusal"))
+        self.ends_refusal = self.prolongs_refusal = False
 
     def apply(self, result: StepResult, last_bar: datetime | None) -> None:
         """Take over the result of a step that is committed."""
@@ -181,23 +201,26 @@ async def load_session(database: Database, lease: SessionLease) -> LiveSession |
         await sessions.set_interest_generation(connection, row.user_id, row.session_id, row.generation)
         open_trade = await trades.find_open_trade(connection, row.user_id, row.session_id)
         changes = await list_instrument_changes(connection, row.user_id, row.session_id)
-    terms, first_bar_ms = terms_of(row), first_bar_ms_of(row)
-    execution = (
-        Execution.restore(strategy, terms, first_bar_ms, row.snapshot, report_forbidden=True)
-        if row.snapshot is not None
-        else Execution(strategy, terms, first_bar_ms, report_forbidden=True)
-    )
     refusal = cast("str | None", (row.snapshot or {}).get("refusal"))
     return LiveSession(
         row,
         lease,
         strategy,
-        execution,
+        execution_of(row, strategy, row.snapshot),
         row.limits,
         open_trade,
         row.totals,
         row.last_bar,
-        first_bar_ms,
+        first_bar_ms_of(row),
         changes,
         refusal,
     )
+
+
+def execution_of(row: SessionRow, strategy: Strategy, snapshot: Mapping[str, object] | None) -> Execution:
+    """Return the execution of a snapshot, or a new one; of a live session, one that is filled by the exchange."""
+    kind = Execution if row.is_paper_trading else ExchangeExecution
+    terms, first_bar_ms = terms_of(row), first_bar_ms_of(row)
+    if snapshot is None:
+        return kind(strategy, terms, first_bar_ms, report_forbidden=True)
+    return kind.restore(strategy, terms, first_bar_ms, snapshot, report_forbidden=True)

@@ -1,7 +1,7 @@
 """The worker: claims sessions, keeps their leases, reads all candles, and steps what it holds."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from uuid import UUID, uuid4
 
@@ -10,6 +10,7 @@ from aiokafka.errors import KafkaError
 
 from services.trading.bybit_api import VENUE
 from services.trading.domain import LONGEST_SILENCE
+from services.trading.exchange.venue import VenueUnavailable
 from services.trading.operations.alarms import alarm_failure
 from services.trading.queries import candles, leases
 from services.trading.queries.sessions import SessionLease
@@ -17,13 +18,15 @@ from services.trading.venue_clock import VenueClock
 from services.trading.worker.candle_intake import Candle, CandleIntake, check_bar
 from services.trading.worker.candle_repair import CandleRepairer
 from services.trading.worker.candle_stream import CandleStream
+from services.trading.worker.exchange_sessions import ExchangeSessions
 from services.trading.worker.kill_switch_watch import KillSwitchWatch
-from services.trading.worker.live_series import LiveSeries
+from services.trading.worker.live_series import SESSIONS_FAILED, LiveSeries
 from services.trading.worker.live_session import STEP_FAULTS, LiveSession, load_session
 from services.trading.worker.overdue_bars import OverdueMonitor
 from services.trading.worker.step_writer import StepWriter
 from shared.chassis.clock import utc_now
 from shared.chassis.crash_points import point
+from shared.chassis.errors import ProblemError
 from shared.chassis.events.decoding import Received
 from shared.chassis.events.handlers import PartitionReader
 from shared.chassis.infrastructure_faults import RETRYABLE_FAULTS, is_infrastructure
@@ -54,13 +57,16 @@ class Worker:
         clock: VenueClock,
         patience: timedelta = LONGEST_SILENCE,
         idle_claim_every_s: float = IDLE_CLAIM_EVERY_S,
+        open_exchange: Callable[[], ExchangeSessions] | None = None,
     ) -> None:
+        """`open_exchange` returns what runs live sessions; None: this worker leaves them waiting."""
         self._database = database
         self._settings = settings
         self._clock = clock
         self._patience = patience
         self._idle_claim_every_s = idle_claim_every_s
         self._repairer = CandleRepairer(database, clock.api)
+        self._open_exchange = open_exchange
         self._name = str(uuid4())
         self._woken = asyncio.Event()
         self._intake = CandleIntake(database, self._replay)
@@ -73,7 +79,9 @@ class Worker:
         self._unfollowed: set[UUID] = set()  # held, but in no series: it is not ready, or dropped them
         self._failed: dict[UUID, int] = {}  # must not be stepped again under this epoch
         self._unnotified: list[SessionLease] = []  # failed sessions whose tenants are still to be notified
+        self._ended: list[tuple[LiveSession, Exception | None]] = []  # live sessions whose actors ended
         self._writer = StepWriter(self._database)
+        self._exchange = self._open_exchange() if self._open_exchange else None
         self._overdue = OverdueMonitor(self._database, self._clock, self._patience / 2)
         self._killed = KillSwitchWatch(self._database)
 
@@ -116,6 +124,7 @@ class Worker:
                     claiming.result()
                 received = await candles.next(min(next_claim, next_check) - loop.time())
                 await self._step_all(await self._intake.admit(received))
+                await self._collect_ended()
                 if self._unfollowed:
                     next_claim = min(next_claim, loop.time() + CLAIM_EVERY_S)
                 if self._woken.is_set() or loop.time() >= next_claim:
@@ -130,11 +139,14 @@ class Worker:
                     await self._apply_instruments()
                     await self._killed.observe(self._held)
                     await self._overdue.update_marks(self._held, self._series.values(), self._unfollowed)
+                    await self._replace_keys()
                     next_check = loop.time() + CHECK_EVERY_S
                 await self._notify_failures()
         finally:
             over.set()
             claiming.cancel()
+            if self._exchange is not None:
+                await self._exchange.close()
             closing = (candles.close(), self._repairer.close(), self._writer.close())
             await asyncio.gather(claiming, *closing, return_exceptions=True)
 
@@ -231,13 +243,17 @@ class Worker:
             async with self._database.queue() as connection:
                 await leases.release(connection, self._name, surplus)
         self._held_hash = held_hash
-        self._apply_leases({key: lease for key, lease in held.items() if key not in surplus})
+        for session_id in self._apply_leases({key: lease for key, lease in held.items() if key not in surplus}):
+            await self._stop_following(session_id)
+        if self._exchange is not None:
+            self._exchange.wake()  # something is demanded of them, perhaps
         for session_id in sorted(self._unfollowed):
             await self._join(self._held[session_id])
         return True
 
-    def _apply_leases(self, held: dict[UUID, SessionLease]) -> None:
-        """Drop sessions that are no longer held, and give the others their current leases."""
+    def _apply_leases(self, held: dict[UUID, SessionLease]) -> list[UUID]:
+        """Give sessions their current leases; returns those that are no longer held, to be dropped."""
+        lost = []
         following = {
             session_id: session
             for series in self._series.values()
@@ -246,7 +262,7 @@ class Worker:
         for session_id, session in following.items():
             lease = held.get(session_id)
             if lease is None or lease.epoch != session.lease.epoch:
-                self._stop_following(session_id)
+                lost.append(session_id)
             else:
                 session.lease = lease
         self._unfollowed = {
@@ -259,10 +275,34 @@ class Worker:
         self._failed = {session_id: epoch for session_id, epoch in self._failed.items() if session_id in held}
         if not self._unfollowed:
             self._series = {key: series for key, series in self._series.items() if series.sessions}
+        return lost
 
-    def _stop_following(self, session_id: UUID) -> None:
+    async def _stop_following(self, session_id: UUID) -> None:
         for series in self._series.values():
             series.sessions.pop(session_id, None)
+        if self._exchange is not None:
+            await self._exchange.stop(session_id)
+
+    async def _collect_ended(self) -> None:
+        """Load live sessions again whose actors ended: they have stopped, or another worker has them."""
+        while self._ended:
+            session, fault = self._ended.pop()
+            session_id = session.row.session_id
+            await self._stop_following(session_id)
+            if session_id not in self._held or self._held[session_id].epoch != session.lease.epoch:
+                continue
+            if fault is None:
+                self._unfollowed.add(session_id)
+            else:
+                SESSIONS_FAILED.inc()
+                log.error("session_failed", session_id=str(session_id), exc_info=fault)
+                self._fail(session_id)
+
+    async def _replace_keys(self) -> None:
+        """Start the sessions again whose account has another key."""
+        if self._exchange is not None:
+            for session in await self._exchange.replace_keys():
+                self._unfollowed.add(session.row.session_id)
 
     async def _join(self, lease: SessionLease) -> None:
         try:
@@ -276,9 +316,23 @@ class Worker:
         series = await self._series_of(session)
         if series is None:
             return
+        if session.is_live and not await self._start_live(session, series):
+            return
         self._unfollowed.discard(lease.session_id)
         await series.add_session(session)
         self._collect_dropped(series)
+
+    async def _start_live(self, session: LiveSession, series: LiveSeries) -> bool:
+        """Let the session trade on its exchange account. Returns False if that is not possible here."""
+        if self._exchange is None:
+            return False
+        try:
+            await self._exchange.start(session, series.series, lambda *ended: self._ended.append(ended))
+        except (ProblemError, VenueUnavailable) as error:
+            log.error("session_failed", session_id=str(session.row.session_id), exc_info=error)
+            self._fail(session.row.session_id)
+            return False
+        return True
 
     async def _series_of(self, session: LiveSession) -> LiveSeries | None:
         """Return the series from memory, or load it from the database; None if it is not stored."""
@@ -292,7 +346,14 @@ class Worker:
         if stored is None:
             return None
         series = LiveSeries(
-            stored.series_id, *key, self._database, self._clock, self._repairer, self._writer, self._patience
+            stored.series_id,
+            *key,
+            self._database,
+            self._clock,
+            self._repairer,
+            self._writer,
+            self._patience,
+            self._exchange.wake if self._exchange is not None else lambda session_ids: None,
         )
         await series.load_stored()
         self._series[key] = series

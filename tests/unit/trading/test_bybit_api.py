@@ -7,7 +7,8 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from services.trading.bybit_api import MarketApi, NotBars, UnknownSymbol, VenueUnavailable
+from services.trading.bybit_api import MarketApi, NotBars, UnknownSymbol
+from services.trading.exchange.venue import VenueUnavailable
 
 Answer = Callable[[web.Request], Awaitable[web.Response]]
 BAR = ["1767225600000", "10", "12", "9", "11", "3", "33"]

@@ -1,0 +1,192 @@
+"""The live sessions of a worker: an actor for each; for each account, a stream and a regular look at the wallet."""
+
+import asyncio
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from uuid import UUID
+
+import structlog
+from prometheus_client import Gauge
+
+from services.trading.connected_accounts import ConnectedAccounts, OpenedAccount
+from services.trading.custody.queries import list_key_versions
+from services.trading.exchange.bybit_venue import BybitVenue
+from services.trading.exchange.exchange import Exchange
+from services.trading.exchange.private_stream import StreamGap, StreamItem
+from services.trading.exchange.venue import KeyRejected, VenueUnavailable, VenueWallet
+from services.trading.operations.account_risk import note_equity
+from services.trading.operations.block_entries import block_account
+from services.trading.orders.actor import SessionActor
+from services.trading.orders.postgres_store import OrderWriter, PostgresStore
+from services.trading.venue_clock import VenueClock
+from services.trading.worker.live_session import LiveSession
+from services.trading.worker.session_bars import SessionBars, facts_of
+from shared.chassis.infrastructure_faults import RETRYABLE_FAULTS
+from shared.chassis.postgres import Database
+from shared.market.contiguous_series import ContiguousSeries
+
+LOOK_AT_WALLET_EVERY_S = 60.0
+
+BUSY = Gauge("trading_live_sessions_busy", "Live sessions with something to do at the exchange or to write")
+
+log = structlog.get_logger()
+AccountName = tuple[int, UUID]
+OnEnd = Callable[[LiveSession, Exception | None], None]
+
+
+@dataclass(eq=False)
+class _Trading:
+    """A live session with its actor."""
+
+    session: LiveSession
+    actor: SessionActor
+    task: asyncio.Task[None]
+
+
+@dataclass(eq=False)
+class _Account:
+    """An account that live sessions of this worker trade on."""
+
+    opened: OpenedAccount
+    venue: BybitVenue
+    sessions: dict[UUID, _Trading] = field(default_factory=dict)
+    tasks: list[asyncio.Task[None]] = field(default_factory=list)
+
+
+class ExchangeSessions:
+    """Every method is called by the worker's loop only."""
+
+    def __init__(
+        self, database: Database, accounts: ConnectedAccounts, exchange: Exchange, clock: VenueClock
+    ) -> None:
+        self._database = database
+        self._connected = accounts
+        self._exchange = exchange
+        self._clock = clock
+        self._writer = OrderWriter(database)
+        self._stop = asyncio.Event()
+        self._accounts: dict[AccountName, _Account] = {}
+
+    async def start(
+        self,
+        session: LiveSession,
+        series: ContiguousSeries,
+        on_end: Callable[[LiveSession, Exception | None], None],
+    ) -> None:
+        """Run the session's orders until it ends, its lease is lost, or `stop`.
+
+        `on_end` is told when the actor ends by itself, with the fault if it failed. Raises as
+        `ConnectedAccounts.open`.
+        """
+        await self.stop(session.row.session_id)
+        account = await self._account_of(session)
+        store = PostgresStore(self._writer, session.lease, lambda: self._clock.estimated)
+        bars = SessionBars(session, series)
+        actor = SessionActor(facts_of(session), store, account.venue, bars, lambda: self._clock.estimated)
+        trading = _Trading(session, actor, asyncio.create_task(actor.run()))
+        account.sessions[session.row.session_id] = trading
+        trading.task.add_done_callback(lambda task: self._ended(trading, task, on_end))
+
+    def wake(self, session_ids: Iterable[UUID] | None = None) -> None:
+        """Let these sessions, or all, look at their bars and at what is demanded of them."""
+        wanted = None if session_ids is None else set(session_ids)
+        for account in self._accounts.values():
+            for session_id, trading in account.sessions.items():
+                if wanted is None or session_id in wanted:
+                    trading.actor.wake(account_changed=False)
+
+    def count_busy(self) -> None:
+        """Update the metric of sessions that have something to do."""
+        of_all = [trading for account in self._accounts.values() for trading in account.sessions.values()]
+        BUSY.set(sum(trading.actor.is_busy for trading in of_all))
+
+    async def stop(self, session_id: UUID) -> None:
+        """Stop the session's actor, if there is one; its lease may go to another worker after that."""
+        for name, account in list(self._accounts.items()):
+            if (trading := account.sessions.pop(session_id, None)) is not None:
+                await _cancel([trading.task])
+                if not account.sessions:
+                    del self._accounts[name]
+                    await _cancel(account.tasks)
+
+    async def replace_keys(self) -> list[LiveSession]:
+        """Stop the sessions of accounts whose keys were replaced; returns them, to be started again."""
+        if not self._accounts:
+            return []
+        async with self._database.tenants({user_id for user_id, _ in self._accounts}) as connection:
+            versions = await list_key_versions(connection, list(self._accounts))
+        replaced = [
+            trading.session
+            for name, account in self._accounts.items()
+            if versions.get(name, account.opened.key_version) != account.opened.key_version
+            for trading in account.sessions.values()
+        ]
+        for session in replaced:
+            await self.stop(session.row.session_id)
+        return replaced
+
+    async def close(self) -> None:
+        """Stop all actors and streams; then the leases may be released."""
+        self._stop.set()
+        accounts, self._accounts = list(self._accounts.values()), {}
+        await _cancel(trading.task for account in accounts for trading in account.sessions.values())
+        await _cancel(task for account in accounts for task in account.tasks)
+        await self._writer.close()
+
+    async def _account_of(self, session: LiveSession) -> _Account:
+        account_id = session.row.exchange_account_id
+        assert account_id is not None, "a live session has an account"
+        name = (session.row.user_id, account_id)
+        if (known := self._accounts.get(name)) is not None:
+            return known
+        opened = await self._connected.open(*name)
+        account = _Account(opened, self._exchange.venue(opened.account))
+        stream = self._exchange.stream(opened.account, lambda item: self._on_item(account, item))
+        account.tasks = [
+            asyncio.create_task(stream.run(self._stop)),
+            asyncio.create_task(self._watch_wallet(name, account)),
+        ]
+        self._accounts[name] = account
+        return account
+
+    def _on_item(self, account: _Account, item: StreamItem) -> None:
+        """Wake the sessions that the item may be about; a gap may be about any."""
+        if isinstance(item, VenueWallet):
+            return
+        for trading in account.sessions.values():
+            if isinstance(item, StreamGap) or item.symbol == trading.session.row.symbol:
+                trading.actor.wake()
+
+    async def _watch_wallet(self, name: AccountName, account: _Account) -> None:
+        """Note the account's equity each minute, for its risk limits."""
+        user_id, account_id = name
+        while True:
+            try:
+                wallet = await account.venue.get_wallet()
+                now = self._clock.estimated
+                async with self._database.tenants([user_id]) as connection:
+                    breached = await note_equity(connection, user_id, account_id, wallet.equity, now)
+                if breached:
+                    async with self._database.tenant(user_id) as connection:
+                        await block_account(connection, user_id, account_id, now)
+            except (VenueUnavailable, KeyRejected, *RETRYABLE_FAULTS) as error:
+                log.warning("wallet_not_read", exchange_account_id=str(account_id), error=repr(error))
+            await asyncio.sleep(LOOK_AT_WALLET_EVERY_S)
+
+    def _ended(
+        self,
+        trading: _Trading,
+        task: asyncio.Task[None],
+        on_end: OnEnd,
+    ) -> None:
+        if task.cancelled():
+            return
+        fault = task.exception()
+        on_end(trading.session, fault if isinstance(fault, Exception) else None)
+
+
+async def _cancel(tasks: Iterable[asyncio.Task[None]]) -> None:
+    waiting = list(tasks)
+    for task in waiting:
+        task.cancel()
+    await asyncio.gather(*waiting, return_exceptions=True)

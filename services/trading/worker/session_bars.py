@@ -1,0 +1,59 @@
+"""The bars of a live session, for its actor: from the worker's series, with the session's limits and refusals."""
+
+from collections.abc import Mapping
+from datetime import datetime
+
+from services.trading.domain import entry_deadline
+from services.trading.orders.book import SessionFacts
+from services.trading.worker.live_session import LiveSession
+from shared.market.contiguous_series import ContiguousSeries
+from shared.strategy.bars import INTERVAL_MS
+from shared.strategy.execution.exchange_steps import ExchangeExecution
+from shared.strategy.execution.outcome import StepOutcome
+from shared.strategy.series import Series
+
+
+class SessionBars:
+    """Keeps `session.last_bar` at the cursor that the actor has committed."""
+
+    def __init__(self, session: LiveSession, series: ContiguousSeries) -> None:
+        self._session = session
+        self._series = series
+
+    def next(self, after: datetime | None) -> tuple[Series, int] | None:
+        self._session.last_bar = after
+        index = self._session.bars_ahead(self._series.bars).start
+        return (self._series, index) if index < len(self._series) else None
+
+    def restore(self, snapshot: Mapping[str, object] | None, last_bar: datetime | None) -> ExchangeExecution:
+        session = self._session
+        session.restore(snapshot)
+        session.last_bar = last_bar
+        session.replay(self._series)
+        return _of_exchange(session)
+
+    def on_close(
+        self, execution: ExchangeExecution, series: Series, index: int, refusal: str | None
+    ) -> StepOutcome:
+        return self._session.on_close_with(refusal, series, index)
+
+    def snapshot(self, execution: ExchangeExecution) -> Mapping[str, object]:
+        return self._session.snapshot()
+
+
+def facts_of(session: LiveSession) -> SessionFacts:
+    row, strategy = session.row, session.strategy
+    return SessionFacts(
+        session_id=row.session_id,
+        symbol=row.symbol,
+        strategy_hash=row.strategy_hash,
+        leverage=strategy.risk.leverage,
+        interval_ms=INTERVAL_MS[row.interval],
+        entry_deadline=entry_deadline(row.interval),
+        min_order_qty=session.instrument.min_order_qty,
+    )
+
+
+def _of_exchange(session: LiveSession) -> ExchangeExecution:
+    assert isinstance(session.execution, ExchangeExecution), "a live session"
+    return session.execution
