@@ -51,7 +51,7 @@ REFUSED_STATUSES = frozenset({400, 401, 404})
 
 BAN_S = 600.0
 TURNED_AWAY_S = 1.0
-LONGEST_LIMIT_S = 5.0
+LONGEST_LIMIT_S = 2.0  # the limits are of a second
 LONGEST_WORDS = 300
 _SERVER_TIME = re.compile(r"server_timestamp\D{0,3}(\d{13})\b", re.ASCII)
 

@@ -199,7 +199,7 @@ def test_a_question_with_a_rejected_key_may_not(code: int) -> None:
 
 @pytest.mark.parametrize(
     ("text", "seconds"),
-    [("1700000000250", 0.25), ("1600000000000", 0), ("1900000000000", 5.0), ("", 1.0), ("soon", 1.0), ("١", 1.0)],
+    [("1700000000250", 0.25), ("1600000000000", 0), ("1900000000000", 2.0), ("", 1.0), ("soon", 1.0), ("١", 1.0)],
 )
 def test_a_rate_limit_holds_for_a_bounded_time(text: str, seconds: float) -> None:
     headers = {"X-Bapi-Limit-Reset-Timestamp": text}
