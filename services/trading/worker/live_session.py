@@ -185,7 +185,7 @@ async def load_session(database: Database, lease: SessionLease) -> LiveSession |
     """
     async with database.tenant(lease.user_id) as connection:
         row = await sessions.find_session(connection, lease.user_id, lease.session_id)
-        if row is None or row.status == "STOPPED" or not row.is_paper_trading:
+        if row is None or row.status == "STOPPED":
             return None
         strategy = strategy_of(row.strategy_config)
         if row.generation is None:

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 
 import pytest
-from sandbox.bybit.client import SandboxAccount, SandboxClient, serve
 
+from sandbox.bybit.client import SandboxAccount, SandboxClient, serve
 from sandbox.bybit.replay import Candle, Market
 from services.trading.exchange.account_facts import Credentials
 from services.trading.exchange.bybit_venue import BybitVenue
