@@ -65,6 +65,7 @@ class ExchangeSessions:
         self._clock = clock
         self._writer = OrderWriter(database)
         self._stop = asyncio.Event()
+        BUSY.set_function(lambda: self.busy)
         self._accounts: dict[AccountName, _Account] = {}
 
     async def start(
@@ -95,10 +96,11 @@ class ExchangeSessions:
                 if wanted is None or session_id in wanted:
                     trading.actor.wake(account_changed=False)
 
-    def count_busy(self) -> None:
-        """Update the metric of sessions that have something to do."""
+    @property
+    def busy(self) -> int:
+        """How many sessions have something to do."""
         of_all = [trading for account in self._accounts.values() for trading in account.sessions.values()]
-        BUSY.set(sum(trading.actor.is_busy for trading in of_all))
+        return sum(trading.actor.is_busy for trading in of_all)
 
     async def stop(self, session_id: UUID) -> None:
         """Stop the session's actor, if there is one; its lease may go to another worker after that."""

@@ -76,6 +76,11 @@ class Market:
         """The open time of the bar that is open."""
         return self._bars[self.closed].open_time_ms
 
+    @property
+    def last_closed_ms(self) -> int:
+        """The open time of the last bar that is closed."""
+        return self._bars[self.closed - 1].open_time_ms
+
     async def begin(self) -> None:
         """Store the series and its instrument, and open the first bar."""
         async with self._database.tenants(()) as connection:
