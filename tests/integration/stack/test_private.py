@@ -33,7 +33,7 @@ def test_logs_secrets_and_server_folders_are_private_to_their_owner(shared: Path
     """If Postgres runs as another user, it passes through the home, and can read nothing in it."""
     assert stat.S_IMODE(shared.stat().st_mode) == (0o711 if os.geteuid() == 0 else 0o700)
     files = {file.name for file in shared.iterdir() if file.is_file()}
-    assert {"secrets.json", "state.json", "signing-key.pem", "up.log"} <= files
+    assert {"secrets.json", "state.json", "signing-key.pem", "exchange-keys.json", "up.log"} <= files
     private = [shared / name for name in files - {"lock"}]
     private += [shared / "logs", shared / "kafka", *(shared / "logs").iterdir(), *(shared / "kafka").rglob("*")]
     assert len(private) > 30
@@ -53,6 +53,7 @@ def test_children_have_no_secrets_but_their_own(shared: Path, state: State) -> N
         others += [word for service, word in secrets["kafka"].items() if service != owner]
         others += [secrets["superuser"], secrets["kafka_admin"]]
         assert not any(word in text for word in others), note.name
+        assert ("EXCHANGE_KEYS_FILE" in environment) == (note.name == "trading"), note.name
         if note.name in SERVICE_PROCESSES:
             seen.add(note.name)
             assert environment["KAFKA_SASL_USERNAME"] == owner
