@@ -78,7 +78,7 @@ class AccountApi(HTTP):  # type: ignore[misc]  # pybit has no types
             if (server_ms := server_time_of(error)) is not None:
                 log.warning("exchange_clock_corrected", by_ms=self._clock.correct(server_ms))
             raise
-        if type(body["retCode"]) is not int or body["retCode"] != 0 or not isinstance(body["result"], dict):
+        if body["retCode"] != 0 or not isinstance(body["result"], dict):
             raise ValueError("the answer does not have the documented shape")
         return Answer(body["result"], int(body["time"]), headers)
 

@@ -66,6 +66,20 @@ async def test_one_tenants_hung_orders_do_not_delay_anothers(scene: Scene) -> No
     assert await asyncio.gather(*hung) == ["o-1"] * 9
 
 
+async def test_hung_polling_does_not_delay_the_same_tenants_orders(scene: Scene) -> None:
+    async def hang(*_: object) -> web.Response:
+        await scene.released.wait()
+        return web.json_response(envelope({"list": []}))
+
+    scene.script.answers["/v5/order/realtime"] = hang
+    polls = [asyncio.create_task(scene.venue(1).list_open_orders()) for _ in range(9)]
+    await asyncio.sleep(0.2)
+    async with asyncio.timeout(2):
+        await scene.venue(1).create_order(order("close"))
+    scene.released.set()
+    assert await asyncio.gather(*polls) == [[]] * 9
+
+
 async def test_an_order_cancelled_in_flight_is_sent_once_and_its_end_is_logged(scene: Scene) -> None:
     with capture_logs() as logs:
         sending = asyncio.create_task(scene.venue(1).create_order(order("once", HUNG)))

@@ -155,6 +155,20 @@ def test_lanes_share_an_address_by_their_parts() -> None:
     assert grant(state, 0.0, (999, 0, 0, 0), LIMIT)[1].amount == 6
 
 
+@given(st.floats(0, 0.2499))
+def test_a_grant_counts_until_the_exchange_has_certainly_stopped_counting(into_slot: float) -> None:
+    """It may be used at the end of its validity, and the request arrive half a second later."""
+    began = 1_000 + into_slot
+    state, given = grant(AddressState(), began, (LIMIT.most, 0, 0, 0), LIMIT)
+    latest_arrival = began + given.valid_s + 0.5
+    again = next(
+        now
+        for now in (1_000 + step * 0.01 for step in range(1_000))
+        if now >= began and grant(state, now, (1, 0, 0, 0), LIMIT)[1].amount
+    )
+    assert again - latest_arrival >= 5 - 1e-6
+
+
 @given(
     st.lists(
         st.tuples(

@@ -48,6 +48,7 @@ async def test_a_burst_passes_within_the_limit_of_the_address(gate: RequestGate)
     results = await asyncio.gather(*map(pass_one, range(130)), return_exceptions=True)
     assert passed == 100
     assert sum(isinstance(each, NoRoom) for each in results) == 30
+    assert gate._budget.addresses() == []
 
 
 async def test_closing_overtakes_what_waits(gate: RequestGate) -> None:
