@@ -85,6 +85,8 @@ class ExchangeMarket:
 
     async def play(self, bars: int) -> None:
         """Play this many bars: the open, then the rest of the bar and its close."""
+        if not self.feed.closed:
+            await self.sandbox.step()  # to the time of the first open
         for _ in range(bars):
             await self.sandbox.step()
             await self.until_settled(UNFINISHED)
@@ -105,7 +107,7 @@ class ExchangeMarket:
                 waiting.append("busy")
             return waiting
 
-        await eventually(look, lambda waiting: not waiting, 60)
+        await eventually(look, lambda waiting: not waiting, 25)
 
 
 def to_candle(bar: Bar) -> Candle:
