@@ -4,6 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 KERNEL := $(VENV)/.kernel
+BROKER := $(VENV)/.broker
 PEERS := .venv-peers
 TEST_PEERS := .venv-peers-of-tests
 
@@ -16,7 +17,7 @@ unexport PYTHONDONTWRITEBYTECODE
 help: ## List the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-install: $(STAMP) $(KERNEL) ## Create .venv with all dependencies; quick if nothing changed
+install: $(STAMP) $(KERNEL) $(BROKER) ## Create .venv with all dependencies; quick if nothing changed
 
 $(STAMP): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
@@ -33,6 +34,11 @@ $(KERNEL): $(STAMP) $(wildcard shared/strategy/backtest/integers/*.py) shared/st
 	@echo "compiling the kernel of backtests"
 	@$(BIN)/python -c 'from shared.strategy.backtest.integers.compiled import load; load()'
 	@touch $(KERNEL)
+
+$(BROKER): $(STAMP) deploy/kafka/jars.sha256 stack/kafka.py
+	@echo "preparing the broker"
+	@$(BIN)/python -m stack.kafka_archive
+	@touch $(BROKER)
 
 check: install ## Check lint, types, import directions and generated files; CI runs this before the tests
 	@$(MAKE) --no-print-directory --jobs=2 check-types check-files
