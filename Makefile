@@ -4,6 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 KERNEL := $(VENV)/.kernel
+BROKER := $(VENV)/.broker
 PEERS := .venv-peers
 TEST_PEERS := .venv-peers-of-tests
 
@@ -11,12 +12,12 @@ TEST_PEERS := .venv-peers-of-tests
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help install check check-types check-files test test-durations demo up down bench lock asyncapi errors schema clean
+.PHONY: help install check check-types check-files test run-tests test-durations demo up down bench lock asyncapi errors schema clean
 
 help: ## List the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-install: $(STAMP) $(KERNEL) ## Create .venv with all dependencies; quick if nothing changed
+install: $(STAMP) $(KERNEL) $(BROKER) ## Create .venv with all dependencies; quick if nothing changed
 
 $(STAMP): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
@@ -34,11 +35,16 @@ $(KERNEL): $(STAMP) $(wildcard shared/strategy/backtest/integers/*.py) shared/st
 	@$(BIN)/python -c 'from shared.strategy.backtest.integers.compiled import load; load()'
 	@touch $(KERNEL)
 
-check: install ## Check lint, types, import directions and generated files; CI runs this before the tests
+$(BROKER): $(STAMP) deploy/kafka/jars.sha256 stack/kafka.py
+	@echo "preparing the broker"
+	@$(BIN)/python -m stack.kafka_archive
+	@touch $(BROKER)
+
+check: install ## Check lint, types, import directions and generated files; `make test` does so beside the tests
 	@$(MAKE) --no-print-directory --jobs=2 check-types check-files
 
 check-types: install ## Check types only; takes as long as the other checks together
-	@$(BIN)/mypy
+	@nice $(BIN)/mypy
 
 check-files: install ## Check lint, import directions and generated files only
 	@$(BIN)/ruff check .
@@ -48,7 +54,11 @@ check-files: install ## Check lint, import directions and generated files only
 	@$(BIN)/tradefleet asyncapi --check
 	@$(BIN)/tradefleet schema --check
 
-test: check $(TEST_PEERS)/.installed ## Run check and all tests, on real Postgres and Kafka
+test: install ## Run check and all tests, on real Postgres and Kafka
+	@$(MAKE) --no-print-directory --jobs=3 check-types check-files run-tests
+
+# The tests wait for a third of the time: the checks use it, at a lower priority.
+run-tests: install $(TEST_PEERS)/.installed
 	@$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 test-durations: install $(TEST_PEERS)/.installed ## Run the tests and list the 20 slowest

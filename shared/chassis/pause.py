@@ -1,6 +1,10 @@
-"""Sleeps that end when the service stops."""
+"""Sleeps and waits that end when the service stops."""
 
 import asyncio
+from collections.abc import Coroutine
+from typing import Any, TypeVar
+
+T = TypeVar("T")
 
 
 async def pause(stop: asyncio.Event, seconds: float) -> None:
@@ -21,3 +25,14 @@ async def pause_until(stop: asyncio.Event, wake: asyncio.Event, seconds: float) 
         for each in waits:
             each.cancel()
     wake.clear()
+
+
+async def unless_stopped(work: Coroutine[Any, Any, T], stop: asyncio.Event) -> T | None:
+    """Return the result of `work`; cancel it and return None once `stop` is set."""
+    working, stopping = asyncio.ensure_future(work), asyncio.ensure_future(stop.wait())
+    try:
+        await asyncio.wait((working, stopping), return_when=asyncio.FIRST_COMPLETED)
+        return working.result() if working.done() else None
+    finally:
+        working.cancel()
+        stopping.cancel()

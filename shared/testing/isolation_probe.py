@@ -27,7 +27,7 @@ class Probe:
     intruder: Tenant
     bodies: Mapping[str, Json]
     owners_bodies: Mapping[str, Json] | None = None
-    max_ids: int | None = None  # tried by operation
+    max_ids: int | None = None  # of the operation's own kind, and as many of other kinds
 
     async def faults(self, operations: Iterable[Operation]) -> list[str]:
         return [
@@ -76,7 +76,10 @@ class Probe:
         nothing = await self._with(operation, UNKNOWN_ID)
         if nothing.status not in (403, 404):
             yield f"answers {nothing.status} to the id of nothing"
-        for one in self._sample(self.owner.private_ids if kind in OPEN_KINDS else self.owner.all_ids):
+        ids = self.owner.private_ids if kind in OPEN_KINDS else self.owner.all_ids
+        own = [one for one in ids if one in self.owner.ids.get(kind, ())]
+        others = [one for one in ids if one not in own]
+        for one in (*self._sample(own), *self._sample(others)):
             found = await self._with(operation, one)
             if (difference := differs(found, one, nothing, UNKNOWN_ID)) is not None:
                 yield f"with another's {one} {difference}"

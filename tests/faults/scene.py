@@ -3,10 +3,7 @@
 import asyncio
 import os
 import signal
-import subprocess
-import sys
 from collections.abc import Iterable, Mapping, Sequence
-from functools import partial
 from pathlib import Path
 from uuid import UUID
 
@@ -20,14 +17,14 @@ from shared.chassis.events.producer import Outgoing, Producer
 from shared.chassis.postgres import Database
 from shared.chassis.settings import ServiceSettings
 from shared.contracts.trading import TradeClosed
-from stack.migrate import ROOT, DatabaseAccess
+from stack.migrate import DatabaseAccess
 from stack.ports import Ports
-from stack.process import die_with_parent
 from stack.topic_messages import read_messages
 from stack.topics import open_admin_client
 from tests.faults.member import FAILING
 from tests.integration.accounts import eventually
 from tests.pace import patient
+from tests.processes import ServiceProcess
 
 TOPIC = TradeClosed.topic
 READY_WITHIN_S = 30
@@ -44,17 +41,9 @@ class Member:
         self.name = name
         self._folder = folder
         self.log = folder / f"{name}.log"
-        with self.log.open("ab") as log:
-            ports.release(self.port)
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", *command],
-                env={**os.environ, **environment, "HTTP_PORT": str(self.port), "PROCESS_NAME": name},
-                cwd=ROOT,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                preexec_fn=partial(die_with_parent, os.getpid()),
-            )
+        ports.release(self.port)
+        own = {"HTTP_PORT": str(self.port), "PROCESS_NAME": name}
+        self.process = ServiceProcess(command, {**os.environ, **environment, **own}, self.log)
 
     async def ready(self, within_s: float = READY_WITHIN_S) -> "Member":
         await eventually(self.faults, lambda faults: faults == [], within_s)

@@ -1,5 +1,9 @@
-"""Hooks with knowledge that schemathesis lacks: meaningful documents, and unusual headers."""
+"""Hooks with knowledge that schemathesis lacks: meaningful documents, and unusual headers.
 
+What they need of the world is in the environment (test_documents.py): importing it would take each run seconds.
+"""
+
+import json
 import os
 from typing import Any, TypeAlias
 from uuid import uuid4
@@ -8,12 +12,8 @@ import requests
 import schemathesis
 from hypothesis import strategies as st
 
-from shared.testing.api_client import PASSWORD, Json
-from shared.testing.tenant import bodies_of
-from tests.hostile.world import EMAIL
-from tests.unit.trading.scenes import CROSS
-
 Case: TypeAlias = schemathesis.Case[Any]  # a document of any kind
+Json: TypeAlias = dict[str, Any]
 
 # Headers that no service reads: their values must not change the answer.
 TEXT = st.text(st.characters(min_codepoint=0x20, max_codepoint=0x7E), max_size=40).map(str.strip)
@@ -26,19 +26,7 @@ HEADERS = st.dictionaries(
 
 
 # Without valid bodies no strategy would be created, and the operations that need one would not be reached.
-NEED_VALID = frozenset(
-    {
-        "POST /v1/strategies",
-        "PUT /v1/strategies/{id}",
-        "POST /v1/strategies/{id}/versions",
-        "POST /v1/strategies/published/{id}/copy",
-        "POST /v1/strategies/templates/{id}/copy",
-        "POST /v1/sessions",
-        "POST /v1/backtests",
-        "POST /v1/alerts",
-        "POST /v1/auth/register",
-    }
-)
+VALID: dict[str, str] = json.loads(os.environ["HOSTILE_BODIES"])
 NAMES = st.text(st.characters(min_codepoint=0x61, max_codepoint=0x7A), min_size=8, max_size=12)
 
 
@@ -49,14 +37,9 @@ def before_generate_case(
     assert context.operation is not None
     label = context.operation.label
     bodies: st.SearchStrategy[Json | None] = st.none()
-    if label in NEED_VALID:
-        bodies |= NAMES.map(lambda name: _valid(label, name))
+    if valid := VALID.get(label):
+        bodies |= NAMES.map(lambda name: json.loads(valid.replace(os.environ["HOSTILE_NAME"], name)))
     return st.builds(_varied, strategy, HEADERS, bodies)
-
-
-def _valid(label: str, name: str) -> Json:
-    account = {"POST /v1/auth/register": {"email": f"{name}@example.org", "password": PASSWORD}}
-    return {**bodies_of(name, CROSS, os.environ["HOSTILE_STRATEGY_ID"]), **account}[label]
 
 
 def _varied(case: Case, headers: dict[str, str], body: Json | None) -> Case:
@@ -76,8 +59,8 @@ class Login:
     """Logs in again after a 401, because operations under test end logins."""
 
     def get(self, case: Case, context: schemathesis.AuthContext) -> str:
-        body = {"email": EMAIL, "password": PASSWORD}
-        answer = requests.post(f"{os.environ['HOSTILE_AUTH']}/v1/auth/login", json=body, timeout=10)
+        login = json.loads(os.environ["HOSTILE_LOGIN"])
+        answer = requests.post(f"{os.environ['HOSTILE_AUTH']}/v1/auth/login", json=login, timeout=10)
         answer.raise_for_status()
         return str(answer.json()["access_token"])
 

@@ -15,15 +15,32 @@ from typing import Any  # the report of another program
 import pytest
 import requests
 
+from shared.testing.api_client import PASSWORD
+from shared.testing.tenant import bodies_of
 from stack.migrate import ROOT, SERVICES
 from tests.hostile import table
-from tests.hostile.world import Process, World
+from tests.hostile.world import EMAIL, Process, World
 from tests.pace import patient
+from tests.unit.trading.scenes import CROSS
 
 EXAMPLES = int(os.environ.get("HOSTILE_EXAMPLES", "100"))
 SEED = os.environ.get("HOSTILE_SEED")
 MAX_RUNS = 4  # Hypothesis gives up an operation whose inputs it has to reject too often; another seed goes on
 CONFIG = Path(__file__).with_name("schemathesis.toml")
+# Operations to which a valid body with another name is sent as well, and the name to replace.
+NEED_VALID = (
+    "POST /v1/strategies",
+    "PUT /v1/strategies/{id}",
+    "POST /v1/strategies/{id}/versions",
+    "POST /v1/strategies/published/{id}/copy",
+    "POST /v1/strategies/templates/{id}/copy",
+    "POST /v1/sessions",
+    "POST /v1/backtests",
+    "POST /v1/alerts",
+    "POST /v1/auth/register",
+)
+NAME = "name-of-this-example"
+REGISTRATION = {"POST /v1/auth/register": {"email": f"{NAME}@example.org", "password": PASSWORD}}
 CHECKS = {
     "not_a_server_error",
     "status_code_conformance",
@@ -66,7 +83,7 @@ def test_a_service_conforms_to_its_document(
 def _run(world: World, process: Process, report: Path, arguments: Sequence[str]) -> Path:
     finished = subprocess.run(
         [sys.executable, "-m", "schemathesis.cli", *_arguments(process.url, report), *arguments],
-        env={**os.environ, **_environment(world)},
+        env=_environment(world),
         cwd=report.parent,
         capture_output=True,
         text=True,
@@ -83,13 +100,18 @@ def _arguments(url: str, report: Path) -> list[str]:
 
 
 def _environment(world: World) -> dict[str, str]:
+    """Return all variables of the run: `requests` reads each of them for each request."""
+    bodies = {**bodies_of(NAME, CROSS, world.created["/v1/strategies"]), **REGISTRATION}
     return {
+        "PATH": os.environ["PATH"],
         "PYTHONPATH": str(ROOT),
         # Keeps the tables of Unicode that Hypothesis would otherwise calculate for seconds in each run.
         "HYPOTHESIS_STORAGE_DIRECTORY": str(ROOT / ".hypothesis"),
         "SCHEMATHESIS_HOOKS": "tests.hostile.schemathesis_hooks",
         "HOSTILE_AUTH": world.services["auth"].url,
-        "HOSTILE_STRATEGY_ID": world.created["/v1/strategies"],
+        "HOSTILE_LOGIN": json.dumps({"email": EMAIL, "password": PASSWORD}),
+        "HOSTILE_NAME": NAME,
+        "HOSTILE_BODIES": json.dumps({label: json.dumps(bodies[label]) for label in NEED_VALID}),
     }
 
 

@@ -5,7 +5,6 @@ import contextlib
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -28,6 +27,7 @@ from stack.stack import CADDYFILE
 from stack.tools import find_tool
 from tests.integration.accounts import write_signing_key
 from tests.pace import patient
+from tests.processes import ServiceProcess
 from tests.unit.trading.scenes import CROSS
 
 EMAIL = "hostile@example.org"
@@ -42,14 +42,6 @@ CANDLES = """
     FROM series, generate_series(0, 19) AS n
 """
 
-# Trading asks the exchange only for its time and its contracts.
-EXCHANGE = """
-import sys
-from aiohttp import web
-from tests.integration.trading.market import Exchange
-web.run_app(Exchange().app(), host="127.0.0.1", port=int(sys.argv[1]), print=None, access_log=None)
-"""
-
 
 @dataclass
 class Process:
@@ -57,7 +49,7 @@ class Process:
 
     url: str
     log: Path
-    popen: subprocess.Popen[bytes]
+    popen: subprocess.Popen[bytes] | ServiceProcess
     _paths: frozenset[str] = frozenset()
 
     @property
@@ -204,11 +196,11 @@ def running_world(
             stack.callback(process.stop)
             return process
 
-        start("exchange", [sys.executable, "-c", EXCHANGE, str(numbers["exchange"])], {})
+        start("exchange", ["tests.hostile.exchange", str(numbers["exchange"])], {})
         services = {}
         for name in SERVICES:
             dsns = {f"POSTGRES_{role.upper()}_DSN": database.dsn(f"{name}_{role}") for role in ROLES}
-            command = [sys.executable, "-m", f"services.{name}", "--only", ROLES_WITHOUT_JOBS]
+            command = [f"services.{name}", "--only", ROLES_WITHOUT_JOBS]
             services[name] = start(name, command, {**shared, **dsns, "HTTP_PORT": str(numbers[name])})
         configured = ["--config", str(CADDYFILE), "--adapter", "caddyfile"]
         addresses = {f"{name.upper()}_ADDRESS": at[name] for name in SERVICES}
@@ -226,18 +218,25 @@ def running_world(
 
 
 def _start(name: str, command: list[str], environment: Mapping[str, str], port: int, folder: Path) -> Process:
-    log = folder / f"{name}.log"
+    """Start a module, or the gateway, which is a program."""
+    log, environment = folder / f"{name}.log", {**os.environ, **environment}
+    log.unlink(missing_ok=True)
+    is_program = command[0].startswith("/")
+    popen = _run(command, environment, log) if is_program else ServiceProcess(command, environment, log)
+    return Process(f"http://127.0.0.1:{port}", log, popen)
+
+
+def _run(command: list[str], environment: Mapping[str, str], log: Path) -> "subprocess.Popen[bytes]":
     with log.open("wb") as output:
-        popen = subprocess.Popen(
+        return subprocess.Popen(
             command,
-            env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
+            env=environment,
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
             cwd=ROOT,
             preexec_fn=partial(die_with_parent, os.getpid()),
         )
-    return Process(f"http://127.0.0.1:{port}", log, popen)
 
 
 def _wait_for(process: Process) -> None:

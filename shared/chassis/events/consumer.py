@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from math import ceil
 
@@ -20,7 +21,7 @@ from shared.chassis.events.fetch import Unreadable, fetch
 from shared.chassis.events.handlers import FETCH_WAIT_MS, MAX_RECORDS, stop_consumer
 from shared.chassis.events.watchdog import Watchdog
 from shared.chassis.infrastructure_faults import RETRYABLE_FAULTS
-from shared.chassis.pause import pause
+from shared.chassis.pause import pause, unless_stopped
 from shared.chassis.postgres import INFRASTRUCTURE_FAULTS
 
 START_TIMEOUT_S = 15
@@ -115,6 +116,7 @@ class Consumer:
         if known is None:
             return
         member.trust(ClusterState(cluster_id, known.replays))
+        await member.settle(stop)
         watchdog = Watchdog(consumer, self._group, topics, member.active_at)
         compared_at = time.monotonic()
         connections: frozenset[object] = frozenset()
@@ -125,7 +127,7 @@ class Consumer:
             if time.monotonic() - compared_at > COMPARE_CLUSTER_EVERY_S:
                 connections, compared = connections_of(consumer), connections
                 if connections != compared:
-                    await self._compare(consumer, cluster_id)
+                    await self._compare(consumer, cluster_id, stop)
                 await self._check_replays(known)
                 compared_at = time.monotonic()
 
@@ -140,10 +142,11 @@ class Consumer:
                 await pause(stop, RETRY_FIRST_S)
         return None
 
-    async def _compare(self, consumer: AIOKafkaConsumer, cluster_id: str) -> None:
-        """Raises ClusterChangedError if the consumer is connected to another cluster."""
-        now_id = await cluster_id_of(consumer)
-        if now_id != cluster_id:
+    async def _compare(self, consumer: AIOKafkaConsumer, cluster_id: str, stop: asyncio.Event) -> None:
+        """Raises ClusterChangedError if the consumer is connected to another cluster. The answer comes only after
+        that to the fetch that is under way."""
+        now_id = await unless_stopped(cluster_id_of(consumer), stop)
+        if now_id not in (cluster_id, None):
             raise ClusterChangedError(f"cluster {now_id} answers for {cluster_id}")
 
     async def _check_replays(self, known: ClusterState) -> None:
@@ -188,6 +191,13 @@ class _Member(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has 
         """Set the cluster and replay that the offsets of this member belong to."""
         self._known = known
         self._trusted.set()
+
+    async def settle(self, stop: asyncio.Event) -> None:
+        """Wait until the positions of the first assignment are set: what is fetched earlier is fetched once more,
+        after the broker has waited FETCH_WAIT_MS for more."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(DRAIN_TIMEOUT_S):
+                await unless_stopped(self._settled.wait(), stop)
 
     async def on_partitions_revoked(self, revoked: Sequence[TopicPartition]) -> None:
         """Wait until the current batches are processed and committed before the partitions are given up."""

@@ -5,12 +5,12 @@ import struct
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.errors import CorruptRecordException, UnsupportedCodecError
 
 from shared.chassis.events.aiokafka_api import known_positions
+from shared.chassis.pause import unless_stopped
 
 # What aiokafka raises for a record that it cannot parse, such as a header name that is not UTF-8 or a compression
 # that is not installed. The broker has accepted the record, so every fetch would meet it again.
@@ -46,7 +46,8 @@ async def fetch(
     """Fetch the next records by partition, in order; none once `stop` is set. Raises KafkaError."""
     before = known_positions(consumer)
     try:
-        return await _get_many(consumer, timeout_ms, max_records, stop)
+        getting = consumer.getmany(timeout_ms=timeout_ms, max_records=max_records)
+        return await (getting if stop is None else unless_stopped(getting, stop)) or {}
     except PARSE_FAULTS:
         # Records of other partitions may be lost with the failed fetch, so all are fetched again.
         assigned = consumer.assignment()
@@ -54,23 +55,6 @@ async def fetch(
             if partition in assigned:
                 consumer.seek(partition, offset)
         return await _fetch_singly(consumer, list(before), timeout_ms, max_records)
-
-
-async def _get_many(
-    consumer: AIOKafkaConsumer, timeout_ms: int, max_records: int, stop: asyncio.Event | None
-) -> Fetched:
-    getting: asyncio.Future[Fetched] = asyncio.ensure_future(
-        consumer.getmany(timeout_ms=timeout_ms, max_records=max_records)
-    )
-    waits: list[asyncio.Future[Any]] = [getting]  # Any: their results differ
-    if stop is not None:
-        waits.append(asyncio.ensure_future(stop.wait()))
-    try:
-        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-        return getting.result() if getting.done() else {}
-    finally:
-        for wait in waits:
-            wait.cancel()
 
 
 async def _fetch_singly(

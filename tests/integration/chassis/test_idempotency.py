@@ -3,8 +3,6 @@
 import asyncio
 import os
 import signal
-import subprocess
-import sys
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,9 +18,10 @@ from services.notifications.app import build as build_notifications
 from services.notifications.settings import NotificationsSettings
 from shared.chassis.service import RunningService
 from shared.testing.api_client import PASSWORD, ApiClient, Json, open_client
-from stack.migrate import ROOT, DatabaseAccess
+from stack.migrate import DatabaseAccess
 from stack.ports import Ports
 from tests.integration.accounts import auth_settings, eventually
+from tests.processes import ServiceProcess
 
 ServiceEnv = Callable[[str], dict[str, str]]
 ALERT: Json = {
@@ -263,9 +262,8 @@ class _notifications:  # noqa: N801 - reads as a function
             "FAULT_POINTS": str(faults),
         }
 
-    async def __aenter__(self) -> tuple[str, "subprocess.Popen[bytes]"]:
-        arguments = [sys.executable, "-m", "services.notifications", "--only", "http"]
-        self._process = subprocess.Popen(arguments, env=self._environment, cwd=ROOT, stdout=subprocess.DEVNULL)
+    async def __aenter__(self) -> tuple[str, ServiceProcess]:
+        self._process = ServiceProcess(["services.notifications", "--only", "http"], self._environment)
         await eventually(self._ready, bool)
         return self._url, self._process
 

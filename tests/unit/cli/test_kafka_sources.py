@@ -62,3 +62,21 @@ def test_the_hint_about_kafka_sources_is_one_line() -> None:
 
 def test_a_cluster_id_is_never_read_as_an_option() -> None:
     assert not any(kafka.new_cluster_id().startswith("-") for _ in range(2_000))
+
+
+def test_a_broker_uses_the_archive_of_its_classes_once_there_is_one(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    jars = kafka.jars()
+    monkeypatch.setenv("TRADEFLEET_CACHE", str(tmp_path))
+    archive = kafka.class_archive()
+    assert archive is not None
+    archive.parent.mkdir(parents=True)
+    for jar in jars:
+        (archive.parent / jar.name).symlink_to(jar)
+    server, use = kafka.KafkaServer(tmp_path, 1, 2), f"-XX:AOTCache={archive}"
+    assert use not in server.command()
+    archive.touch()
+    assert use in server.command()
+    monkeypatch.setenv("JAVA_HOME", str(kafka.java().parents[1]))
+    assert use not in server.command()
