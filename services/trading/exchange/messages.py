@@ -120,7 +120,6 @@ def position_of(row: Row) -> VenuePosition:
         entry_price=_price_or_none(row, "avgPrice" if "avgPrice" in row else "entryPrice"),
         leverage=amount_of(row, "leverage"),
         stop_loss=_price_or_none(row, "stopLoss"),
-        updated_at=time_of(row, "updatedTime"),
     )
 
 
