@@ -10,6 +10,7 @@ from typing import Any
 import aiohttp
 import asyncpg
 
+from cli.demo.exchange import LiveSessions
 from shared.contracts.types import from_ms
 from stack.failure import CheckFailed
 from stack.stack import Stack
@@ -48,11 +49,20 @@ class ReplayProgress:
 class Replay:
     """Drives the sandbox's control API and watches the sessions' cursors."""
 
-    def __init__(self, stack: Stack, http: aiohttp.ClientSession, sandbox: str, owner: asyncpg.Connection) -> None:
+    def __init__(
+        self,
+        stack: Stack,
+        http: aiohttp.ClientSession,
+        sandbox: str,
+        owner: asyncpg.Connection,
+        live: LiveSessions | None = None,
+    ) -> None:
+        """`live`: those on the exchange, if there are any."""
         self._stack = stack
         self._http = http
         self._control = sandbox + "/control"
         self._owner = owner
+        self._live = live
         self.progress = ReplayProgress()
 
     async def run(self, symbols: list[str], interval: str, bar_ms: int | None, on_step: Callable[[], None]) -> None:
@@ -90,6 +100,17 @@ class Replay:
             await asyncio.sleep(0.05)
         await self._wait_for_sessions(state)
 
+    async def wait_until_stopped(self) -> None:
+        """Wait until the live sessions that are to stop have closed their positions. Raises CheckFailed."""
+        if self._live is None:
+            return
+        try:
+            async with asyncio.timeout(STALL_TIMEOUT_S):
+                while stopping := await self._live.count_stopping():
+                    await asyncio.sleep(POLL_INTERVAL_S)
+        except TimeoutError:
+            raise CheckFailed(f"{stopping} live sessions do not stop; the logs are in {self._stack.home}") from None
+
     async def _kill(self, name: str) -> None:
         await self._stack.kill(name, signal.SIGKILL)
         self.progress.kills.append(name)
@@ -108,7 +129,8 @@ class Replay:
             if loop.time() > check_at:
                 before, position = position, await self._owner.fetchval(POSITIONS)
                 if position == before:
-                    stall = f"{behind} sessions make no progress at {self.progress.clock}"
+                    what = f" ({self._live.waits_for})" if self._live and self._live.waits_for else ""
+                    stall = f"{behind} sessions make no progress at {self.progress.clock}{what}"
                     raise CheckFailed(f"{stall}; the logs are in {self._stack.home}")
                 check_at = loop.time() + STALL_TIMEOUT_S
             await asyncio.sleep(POLL_INTERVAL_S)
@@ -120,6 +142,8 @@ class Replay:
             if at["last_closed_ms"] is not None:
                 closed = from_ms(int(at["last_closed_ms"]))
                 behind += await self._owner.fetchval(WAITING, symbol, closed, at["open_ms"] is not None)
+        if not behind and self._live is not None:
+            return await self._live.count_busy(state)
         return behind
 
     async def _wait_for_subscriptions(self, topics: set[str]) -> None:

@@ -168,7 +168,6 @@ class VenuePosition:
     entry_price: Decimal | None
     leverage: Decimal
     stop_loss: Decimal | None
-    updated_at: datetime
 
 
 @dataclass(frozen=True, slots=True)

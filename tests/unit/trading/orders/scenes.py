@@ -142,7 +142,7 @@ class Scene:
     ) -> "Scene":
         """The account is read now, and shows this."""
         price = D(100) if side is not None else None
-        position = VenuePosition(SYMBOL, side, D(qty), price, D(leverage), stop, self.now)
+        position = VenuePosition(SYMBOL, side, D(qty), price, D(leverage), stop)
         self.seen.view = View(self.now, position, orders)
         self.seen.is_outdated = False
         observe(self.seen, self.book, self.seen.view)
@@ -183,7 +183,7 @@ class Scene:
     # The planner.
 
     def plan(self) -> Plan:
-        return plan(self.book, self.seen, self.now)
+        return plan(self.book, self.seen, self.now, self.now)
 
     def at(self, seconds: float) -> datetime:
         return self.now + timedelta(seconds=seconds)
