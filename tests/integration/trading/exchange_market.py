@@ -25,6 +25,7 @@ from tests.integration.accounts import eventually
 from tests.integration.trading.conftest import Trading
 from tests.integration.trading.live import add_account, start_live
 from tests.integration.trading.market import Market
+from tests.unit.trading.scenes import CROSS
 
 UNFINISHED = """
     SELECT link_id, leg, state FROM order_intents
@@ -62,7 +63,7 @@ class ExchangeMarket:
     async def start(self, user_id: int = 1, **document: object) -> SessionRow:
         caller = await self.trading.subscribe(user_id)
         account_id = await add_account(self.trading, user_id, self.account.uid)
-        strategy_id = await self.trading.strategy(user_id, **document)
+        strategy_id = await self.trading.strategy(user_id, {**CROSS, **document})
         return await start_live(self.trading, caller, account_id, strategy_id=strategy_id)
 
     @asynccontextmanager
