@@ -17,7 +17,7 @@ class Prices:
 
 class Playback:
     """In a paced market orders fill when they arrive; in stepping, those that come after a close wait for the next
-    open."""
+    open. What happens between open and close is dated in the bar's last millisecond."""
 
     def __init__(self, market: Market, exchange: Exchange, *, is_paced: bool) -> None:
         self._market = market
@@ -29,11 +29,12 @@ class Playback:
         """`pushes`: of one step. Bars of longer intervals are left out: they have the same trades."""
         now_ms = self._market.clock_ms
         for push in pushes:
-            if push.interval != self._market.series[push.symbol].interval:
+            series = self._market.series[push.symbol]
+            if push.interval != series.interval:
                 continue
             prices = _prices(push.candle)
             if push.confirm:
-                self._exchange.at_rest(push.symbol, prices, now_ms)
+                self._exchange.at_rest(push.symbol, prices, push.candle.start + series.interval_ms - 1)
                 if not self._is_paced:
                     self._exchange.at_close(push.symbol, prices, now_ms)
             else:
