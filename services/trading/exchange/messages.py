@@ -16,7 +16,7 @@ from services.trading.exchange.venue import (
     VenuePosition,
     VenueWallet,
 )
-from shared.contracts.types import Amount, from_ms
+from shared.contracts.types import EPOCH, Amount, from_ms
 from shared.strategy.bars import Side
 
 CATEGORY = "linear"
@@ -24,6 +24,7 @@ SETTLE_COIN = "USDT"
 ONE_WAY = 0
 IN_USE = ("totalOrderIM", "totalPositionIM", "locked")
 LATEST_MS = 4_102_444_800_000  # 2100
+NEVER = ("0", "")  # the time of a position that was never opened
 
 Row = Mapping[str, object]
 _AMOUNT: TypeAdapter[Decimal] = TypeAdapter(Amount)
@@ -120,6 +121,7 @@ def position_of(row: Row) -> VenuePosition:
         entry_price=_price_or_none(row, "avgPrice" if "avgPrice" in row else "entryPrice"),
         leverage=amount_of(row, "leverage"),
         stop_loss=_price_or_none(row, "stopLoss"),
+        updated_at=EPOCH if row["updatedTime"] in NEVER else time_of(row, "updatedTime"),
     )
 
 

@@ -168,6 +168,7 @@ class VenuePosition:
     entry_price: Decimal | None
     leverage: Decimal
     stop_loss: Decimal | None
+    updated_at: datetime
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,7 +37,7 @@ from tests.integration.trading.market import BEFORE
 from tests.unit.trading.scenes import INSTRUMENT, wavy_bars
 
 BARS = wavy_bars(60)
-FLAT = VenuePosition("BTCUSDT", None, Decimal(0), None, Decimal(1), None)
+FLAT = VenuePosition("BTCUSDT", None, Decimal(0), None, Decimal(1), None, BEFORE)
 NOTHING_THERE = SymbolState(FLAT, (), Decimal(100))
 ACCOUNT = """
     INSERT INTO exchange_accounts (user_id, exchange_account_id, public_id, account_name, environment, region,

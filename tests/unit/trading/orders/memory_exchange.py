@@ -393,6 +393,7 @@ class MemoryExchange:
             self.price if self.position else None,
             self.leverage,
             self.stop if self.position else None,
+            self.loop.now(),
         )
         self._history.append((self.loop.time(), dict(self.orders), position))
         self.on_change()

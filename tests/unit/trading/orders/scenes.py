@@ -142,7 +142,7 @@ class Scene:
     ) -> "Scene":
         """The account is read now, and shows this."""
         price = D(100) if side is not None else None
-        position = VenuePosition(SYMBOL, side, D(qty), price, D(leverage), stop)
+        position = VenuePosition(SYMBOL, side, D(qty), price, D(leverage), stop, self.now)
         self.seen.view = View(self.now, position, orders)
         self.seen.is_outdated = False
         observe(self.seen, self.book, self.seen.view)
