@@ -70,11 +70,11 @@ class LiveSessions:
             self.waits_for = "orders that are not settled"
             return int(unsettled)
         await self.ledger.read()
-        if unbooked := len(self.ledger.executions) - await self._owner.fetchval(BOOKED):
+        if unbooked := len(self.ledger.executions) - int(await self._owner.fetchval(BOOKED)):
             self.waits_for = "executions that are not booked"
             return abs(unbooked)
         running, busy = await self._metrics()
-        idle_missing = abs(await self._owner.fetchval(RUNNING) - running)
+        idle_missing = abs(int(await self._owner.fetchval(RUNNING)) - running)
         self.waits_for = f"{busy} busy live sessions, {idle_missing} that do not run"
         return busy + idle_missing
 

@@ -72,9 +72,11 @@ class DemoOptions:
     @property
     def modes(self) -> list[Literal["PAPER", "LIVE"]]:
         """The mode of each tenant's sessions."""
-        if self.mode == "exchange":
-            return ["LIVE"] * self.tenants
-        return [*(["PAPER"] * self.tenants), *(["LIVE"] if self.mode == "both" else [])]
+        paper = 0 if self.mode == "exchange" else self.tenants
+        live = {"paper": 0, "exchange": self.tenants, "both": 1}[self.mode]
+        modes: list[Literal["PAPER", "LIVE"]] = ["PAPER"] * paper
+        modes += ["LIVE"] * live
+        return modes
 
     @property
     def is_on_exchange(self) -> bool:
