@@ -45,10 +45,11 @@ def session() -> None:
 def verify_command(session_id: str, home: Path | None, as_json: bool) -> None:
     """Run a backtest of a finished session's bars under its restrictions and compare the fills.
 
-    Exit code 1 if they differ; shows the first difference.
+    Exit code 1 if they differ; shows the first difference. A live session is equal where the market waits for it, on
+    the sandbox exchange; on a real market its prices are the market's: see `session drift`.
     """
     wanted = _id(session_id)
-    recorded = asyncio.run(_read(trading_dsn(home), wanted))
+    recorded = asyncio.run(read_record(trading_dsn(home), wanted))
     try:
         verification = _verify(recorded)
     except NotVerifiable as error:
@@ -71,7 +72,7 @@ def report_command(session_id: str, page: str, home: Path | None, as_json: bool)
 
     Exit code 1 if its fills differ from those of a backtest under its restrictions: see `session verify`.
     """
-    recorded = asyncio.run(_read(trading_dsn(home), _id(session_id)))
+    recorded = asyncio.run(read_record(trading_dsn(home), _id(session_id)))
     if not recorded.bars:
         raise BadInput(f"session {session_id} has received no candle: there is nothing to show")
     recorder = StopRecorder()
@@ -105,7 +106,7 @@ def trading_dsn(home: Path | None) -> str:
     return find_dsn(home, "POSTGRES_APP_DSN", lambda state: state.trading)
 
 
-async def _read(dsn: str, session_id: UUID) -> SessionRecord:
+async def read_record(dsn: str, session_id: UUID) -> SessionRecord:
     """Read the session with trading's app role. Raises BadInput."""
     dsns = dict.fromkeys(("postgres_app_dsn", "postgres_worker_dsn", "postgres_queue_dsn"), dsn)
     database = await Database.connect(TradingSettings.model_validate({**dsns, "kafka_bootstrap": ""}))

@@ -2,12 +2,15 @@
 
 import re
 from collections.abc import Mapping, Sequence
+from uuid import UUID
 
 import aiohttp
 import asyncpg
 
+from cli.session import describe_difference, read_record
 from sandbox.bybit.client import SandboxClient
 from sandbox.bybit.messages import Json
+from services.trading.operations.verify_session import verify
 
 # Intents that are not with the exchange; of symbols with an open bar, all but targets: there nothing else rests.
 UNSETTLED = """
@@ -89,6 +92,15 @@ class LiveSessions:
         except aiohttp.ClientError:
             return 0, 0
         return found.get("running", 0), found.get("busy", 0)
+
+
+async def verify_sessions(dsn: str, session_ids: Sequence[str]) -> str:
+    """Run `session verify` on each; returns the first difference, empty if there is none."""
+    for session_id in session_ids:
+        verification = verify(await read_record(dsn, UUID(session_id)))
+        if not verification.holds:
+            return f"session {session_id}: {describe_difference(verification)}"
+    return ""
 
 
 async def compare(owner: asyncpg.Connection, ledger: ExchangeLedger) -> Sequence[tuple[str, str, str]]:

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from services.trading.domain import Block, Entries, entry_guard, instrument_at
 from services.trading.operations.execution_settings import first_bar_ms_of, strategy_of, terms_of
-from services.trading.queries import candles, sessions, trades
+from services.trading.queries import candles, intents, sessions, trades
 from services.trading.queries.candles import SeriesRow
 from services.trading.queries.restrictions import (
     BY_NUMBER,
@@ -36,6 +36,7 @@ ENTRIES_AFTER: Mapping[Kind, Entries] = {
     "RESUMED": "ALLOWED",
     "PLAN_LIMIT": "PLAN_LIMIT",
     "PLAN_LIMIT_LIFTED": "ALLOWED",
+    "STOPPING": "STOPPING",
 }
 BLOCKED_AFTER: Mapping[Kind, tuple[Block, bool]] = {
     "KILL_SWITCH": ("KILL_SWITCH", True),
@@ -58,7 +59,8 @@ class NotVerifiable(ValueError):
 class SessionRecord:
     """A finished session as recorded. Times are in ms.
 
-    `opened` is the open of the last bar, if step 1 was taken there and its close was not seen. `closed_at` is the
+    `missed` are the bars at whose close a live session decided an entry that was never filled; they count as
+    refused. `opened` is the open of the last bar, if step 1 was taken there and its close was not seen. `closed_at` is the
     time and price of the last bar seen, at which a stop closes.
     """
 
@@ -68,6 +70,7 @@ class SessionRecord:
     opened: tuple[int, Decimal] | None
     closed_at: tuple[int, Decimal] | None
     fills: Sequence[Fill]
+    missed: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -115,6 +118,7 @@ async def read_session(database: Database, session_id: UUID) -> SessionRecord:
             connection, session.venue, session.symbol, session.interval, session.generation
         )
         assert series is not None, "the session stepped through it"
+        missed = await intents.list_missed_entries(connection, user_id, session_id)
         bars = await candles.list_bars_between(connection, series.series_id, None, session.last_bar, MAX_BARS)
         if not bars or bars[-1].open_time_ms != to_ms(session.last_bar):
             raise NotVerifiable(f"the candles up to its last bar {session.last_bar} are no longer stored")
@@ -123,7 +127,7 @@ async def read_session(database: Database, session_id: UUID) -> SessionRecord:
         closed_at = (bars[-1].open_time_ms, bars[-1].close)
         if stop.price_bar is not None and stop.price_bar > session.last_bar:
             closed_at = await _open_of(connection, series, stop.price_bar)
-    return SessionRecord(session, restrictions, bars, opened, closed_at, filled)
+    return SessionRecord(session, restrictions, bars, opened, closed_at, filled, frozenset(map(to_ms, missed)))
 
 
 async def _open_of(connection: Connection, series: SeriesRow, open_time: datetime) -> tuple[int, Decimal]:
@@ -188,7 +192,10 @@ def _guards(recorded: SessionRecord) -> Iterator[EntryGuard]:
             blocks.update([BLOCKED_AFTER[kind]] if kind in BLOCKED_AFTER else [])
         blocked: Entries = next((block for block, is_on in blocks.items() if is_on), "ALLOWED")
         allowed: Entries = entries if entries != "ALLOWED" else blocked
-        yield (lambda _: "feed_silent") if silent else entry_guard(allowed, recorded.session.limits)
+        if bar.open_time_ms in recorded.missed:
+            yield lambda _: "missed"
+        else:
+            yield entry_guard(allowed, recorded.session.limits, silent=silent)
 
 
 def _line(fill: Fill) -> tuple[object, ...]:
