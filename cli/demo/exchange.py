@@ -2,12 +2,16 @@
 
 import re
 from collections.abc import Mapping, Sequence
+from uuid import UUID
 
 import aiohttp
 import asyncpg
 
+from cli.demo.scenario import DemoTenant
+from cli.session import describe_difference, read_record
 from sandbox.bybit.client import SandboxClient
 from sandbox.bybit.messages import Json
+from services.trading.operations.verify_session import verify
 
 # Intents that are not with the exchange; of symbols with an open bar, all but targets: there nothing else rests.
 UNSETTLED = """
@@ -89,6 +93,19 @@ class LiveSessions:
         except aiohttp.ClientError:
             return 0, 0
         return found.get("running", 0), found.get("busy", 0)
+
+
+async def verify_sessions(dsn: str, tenants: Sequence[DemoTenant]) -> str:
+    """Run `session verify` on each session of these tenants, and ask for its drift; returns the first difference,
+    empty if there is none."""
+    for tenant, session in [(tenant, session) for tenant in tenants for session in tenant.sessions]:
+        verification = verify(await read_record(dsn, UUID(session.session_id)))
+        if not verification.holds:
+            return f"session {session.session_id}: {describe_difference(verification)}"
+        drift = await tenant.must("GET", f"/v1/sessions/{session.session_id}/drift")
+        if drift["total"]["gap"] != "0" or len(drift["trades"]) != len(verification.trades):
+            return f"session {session.session_id}: drifts by {drift['total']['gap']}"
+    return ""
 
 
 async def compare(owner: asyncpg.Connection, ledger: ExchangeLedger) -> Sequence[tuple[str, str, str]]:
