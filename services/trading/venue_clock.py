@@ -12,6 +12,7 @@ from shared.chassis.pause import pause, pause_until
 
 ASK_EVERY_S = 1.0
 REST_S = 10.0  # between two polls while nobody reads the clock
+STEADY_SPEED = 0.99
 BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
 
 log = structlog.get_logger()
@@ -28,6 +29,8 @@ class VenueClock:
         self._latest = BEGINNING
         self._seen_at = time.monotonic()
         self._read = asyncio.Event()
+        self._steady = BEGINNING
+        self._steady_at = self._seen_at
 
     @property
     def latest(self) -> datetime:
@@ -44,6 +47,15 @@ class VenueClock:
     def estimated(self) -> datetime:
         """The exchange's current time, estimated: its clock is assumed to keep running since the latest answer."""
         return self.latest + timedelta(seconds=time.monotonic() - self._seen_at)
+
+    @property
+    def steady(self) -> datetime:
+        """The estimate, but it never goes back, and goes on while the exchange's clock stands, as a replay's does:
+        for waits. While it is ahead it goes slightly slower, so that it does not drift away."""
+        now = time.monotonic()
+        passed, self._steady_at = now - self._steady_at, now
+        self._steady = max(self.estimated, self._steady + timedelta(seconds=STEADY_SPEED * passed))
+        return self._steady
 
     def see(self, moment: datetime) -> None:
         if moment > self._latest:

@@ -84,19 +84,27 @@ class Bars(Protocol):
 
 
 class SessionActor:
-    """`now` is the exchange's time. `run` ends when the lease is lost or the session has ended."""
+    """`run` ends when the lease is lost or the session has ended."""
 
     def __init__(
-        self, facts: SessionFacts, store: Store, venue: Venue, bars: Bars, now: Callable[[], datetime]
+        self,
+        facts: SessionFacts,
+        store: Store,
+        venue: Venue,
+        bars: Bars,
+        now: Callable[[], datetime],
+        exchange_now: Callable[[], datetime] | None = None,
     ) -> None:
+        """`now` is the exchange's time, but never goes back or stands; `exchange_now`, if it differs, may."""
         self._facts = facts
         self._store = store
         self._venue = venue
         self._bars = bars
         self._now = now
+        self._exchange_now = exchange_now or now
         self._woken = asyncio.Event()
         self._seen = Observations()
-        self.is_busy = True  # False while it waits for a wake-up or for a time
+        self.is_busy = True  # False while nothing is to be done until something happens
 
     def wake(self, *, account_changed: bool = True) -> None:
         """Look at once: after a message of the account's streams or a gap in them, or (`account_changed` False)
@@ -145,7 +153,7 @@ class SessionActor:
         else:
             self._book_until(None)
         await self._commit()
-        next_plan = plan(self._book, self._seen, self._now())
+        next_plan = plan(self._book, self._seen, self._now(), self._exchange_now())
         if next_plan.records:
             ends = self._apply(next_plan.records)
             await self._commit()
@@ -157,7 +165,7 @@ class SessionActor:
         return False
 
     async def _sleep(self, next_plan: Plan) -> None:
-        self.is_busy = self._woken.is_set()
+        self.is_busy = next_plan.is_deferred or self._woken.is_set()
         try:
             async with asyncio.timeout(max(SHORTEST_WAIT_S, (next_plan.wake_at - self._now()).total_seconds())):
                 await self._woken.wait()
@@ -266,7 +274,7 @@ class SessionActor:
 
     async def _send(self, intent: Intent) -> None:
         loop = asyncio.get_running_loop()
-        asked_at, sent_at = loop.time(), self._now()
+        asked_at, sent_at = loop.time(), self._exchange_now()
         passed = await self._store.pass_gate([intent.link_id], sent_at)
         if passed is None or intent.link_id not in passed:
             raise _MemoryBehind
@@ -354,6 +362,7 @@ class SessionActor:
     # Back-off.
 
     def _back_off(self, kind: str, error: Exception) -> None:
+        log.warning("exchange_call_failed", session_id=str(self._facts.session_id), call=kind, error=repr(error))
         wait_s = error.wait_s if isinstance(error, NotSent) else 0
         if isinstance(error, KeyRejected):
             self._note_key(error)

@@ -115,9 +115,10 @@ Command = Send | Ask | Cancel | SetStop | SetLeverage | Read
 @dataclass(slots=True)
 class Plan:
     """Commit `records` and plan again; without records, carry out the first command and plan again; without
-    either, wait until `wake_at`."""
+    either, wait until `wake_at`. `is_deferred`: something is to be done then, besides the regular reading."""
 
     wake_at: datetime
+    is_deferred: bool = False
     records: list[Recorded] = field(default_factory=list)
     commands: list[Command] = field(default_factory=list)
 

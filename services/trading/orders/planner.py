@@ -55,17 +55,19 @@ LONGEST_BACKOFF = timedelta(seconds=60)
 MAX_TARGET_ATTEMPTS = 5
 
 
-def plan(book: Book, seen: Observations, now: datetime) -> Plan:
-    planner = _Planner(book, seen, now)
+def plan(book: Book, seen: Observations, now: datetime, exchange_now: datetime) -> Plan:
+    """`now` never goes back, and measures waits; entries are late by `exchange_now`, the exchange's clock."""
+    planner = _Planner(book, seen, now, exchange_now)
     planner.run()
     return planner.plan
 
 
 class _Planner:
-    def __init__(self, book: Book, seen: Observations, now: datetime) -> None:
+    def __init__(self, book: Book, seen: Observations, now: datetime, exchange_now: datetime) -> None:
         self.book = book
         self.seen = seen
         self.now = now
+        self.exchange_now = exchange_now
         self.plan = Plan(now + RECONCILE_EVERY)
 
     def run(self) -> None:
@@ -79,7 +81,7 @@ class _Planner:
         if self.seen.is_outdated or due <= self.now:
             self._command(Read(), "read")
         else:
-            self._wake(due)
+            self.plan.wake_at = min(self.plan.wake_at, due)
         self._resolve_sent(view)
         self._watch_foreign(view)
         position = self.book.execution.position
@@ -123,7 +125,9 @@ class _Planner:
             self._wake(due)
 
     def _wake(self, at: datetime) -> None:
+        """Plan again at this time: something will be due."""
         self.plan.wake_at = min(self.plan.wake_at, at)
+        self.plan.is_deferred = True
 
     # Intents.
 
@@ -134,7 +138,7 @@ class _Planner:
             return
         if control.refuses_entries is not None:
             self._move(entry, IntentState.DROPPED)
-        elif entry.send_before is not None and self.now > entry.send_before:
+        elif entry.send_before is not None and self.exchange_now > entry.send_before:
             self._move(entry, IntentState.STALE)
             self._note(Incident("entry_stale", f"stale:{entry.link_id}"))
         elif entry.send_before is not None:
@@ -172,14 +176,13 @@ class _Planner:
                 return
             if answer.at >= sent + 6 * NOT_FOUND_WINDOW:
                 self._note(Incident("unknown_order", f"unknown:{intent.link_id}", {"leg": intent.leg}))
-        elif order.status.is_open:
-            if intent.state is IntentState.UNKNOWN:
-                self._move(intent, IntentState.ACKED, order_id=order.order_id)
-                return
-        elif order.filled == intent.filled:
+        elif order.status.is_open and intent.state is IntentState.UNKNOWN:
+            self._move(intent, IntentState.ACKED, order_id=order.order_id)
+            return
+        elif not order.status.is_open and order.filled == intent.filled:
             self._close_intent(intent, order)
             return
-        else:  # its executions are still to come
+        else:  # the account was read before it showed the order, or before its executions came
             self._command(Read(), "read", not_before=max(again, view.at + FIRST_POLL))
         self._command(Ask(intent), f"ask:{intent.link_id}", not_before=again)
 

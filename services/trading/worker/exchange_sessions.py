@@ -1,7 +1,7 @@
 """The live sessions of a worker: an actor for each; for each account, a stream and a regular look at the wallet."""
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from uuid import UUID
 
@@ -27,6 +27,7 @@ from shared.market.contiguous_series import ContiguousSeries
 
 LOOK_AT_WALLET_EVERY_S = 60.0
 
+RUNNING = Gauge("trading_live_sessions_running", "Live sessions that this worker runs")
 BUSY = Gauge("trading_live_sessions_busy", "Live sessions with something to do at the exchange or to write")
 
 log = structlog.get_logger()
@@ -65,8 +66,9 @@ class ExchangeSessions:
         self._clock = clock
         self._writer = OrderWriter(database)
         self._stop = asyncio.Event()
-        BUSY.set_function(lambda: self.busy)
         self._accounts: dict[AccountName, _Account] = {}
+        RUNNING.set_function(lambda: sum(1 for _ in self._running()))
+        BUSY.set_function(lambda: sum(trading.actor.is_busy for trading in self._running()))
 
     async def start(
         self,
@@ -83,7 +85,10 @@ class ExchangeSessions:
         account = await self._account_of(session)
         store = PostgresStore(self._writer, session.lease, lambda: self._clock.estimated)
         bars = SessionBars(session, series)
-        actor = SessionActor(facts_of(session), store, account.venue, bars, lambda: self._clock.estimated)
+        clock = self._clock
+        actor = SessionActor(
+            facts_of(session), store, account.venue, bars, lambda: clock.steady, lambda: clock.estimated
+        )
         trading = _Trading(session, actor, asyncio.create_task(actor.run()))
         account.sessions[session.row.session_id] = trading
         trading.task.add_done_callback(lambda task: self._ended(trading, task, on_end))
@@ -96,11 +101,8 @@ class ExchangeSessions:
                 if wanted is None or session_id in wanted:
                     trading.actor.wake(account_changed=False)
 
-    @property
-    def busy(self) -> int:
-        """How many sessions have something to do."""
-        of_all = [trading for account in self._accounts.values() for trading in account.sessions.values()]
-        return sum(trading.actor.is_busy for trading in of_all)
+    def _running(self) -> Iterator[_Trading]:
+        return (trading for account in self._accounts.values() for trading in account.sessions.values())
 
     async def stop(self, session_id: UUID) -> None:
         """Stop the session's actor, if there is one; its lease may go to another worker after that."""

@@ -183,7 +183,7 @@ class Scene:
     # The planner.
 
     def plan(self) -> Plan:
-        return plan(self.book, self.seen, self.now)
+        return plan(self.book, self.seen, self.now, self.now)
 
     def at(self, seconds: float) -> datetime:
         return self.now + timedelta(seconds=seconds)
