@@ -176,14 +176,13 @@ class _Planner:
                 return
             if answer.at >= sent + 6 * NOT_FOUND_WINDOW:
                 self._note(Incident("unknown_order", f"unknown:{intent.link_id}", {"leg": intent.leg}))
-        elif order.status.is_open:
-            if intent.state is IntentState.UNKNOWN:
-                self._move(intent, IntentState.ACKED, order_id=order.order_id)
-                return
-        elif order.filled == intent.filled:
+        elif order.status.is_open and intent.state is IntentState.UNKNOWN:
+            self._move(intent, IntentState.ACKED, order_id=order.order_id)
+            return
+        elif not order.status.is_open and order.filled == intent.filled:
             self._close_intent(intent, order)
             return
-        else:  # its executions are still to come
+        else:  # the account was read before it showed the order, or before its executions came
             self._command(Read(), "read", not_before=max(again, view.at + FIRST_POLL))
         self._command(Ask(intent), f"ask:{intent.link_id}", not_before=again)
 

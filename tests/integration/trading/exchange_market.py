@@ -1,32 +1,46 @@
 """Live sessions on the sandbox exchange: the test moves the exchange and the feed in step with a worker."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import NamedTuple
 from uuid import UUID
 
+from prometheus_client import REGISTRY
+
 from sandbox.bybit.client import SandboxAccount, SandboxClient, serve
+from sandbox.bybit.messages import Json
 from sandbox.bybit.replay import Candle
 from sandbox.bybit.replay import Market as Replay
 from sandbox.bybit.server import Options
 from services.trading.bybit_api import MarketApi
 from services.trading.connected_accounts import OpenedAccount
+from services.trading.custody.envelope import SecretRow, seal
+from services.trading.custody.key_ring import FileKeyRing
+from services.trading.custody.queries import insert_secret
 from services.trading.exchange.account_facts import Credentials
 from services.trading.exchange.environments import Environments
 from services.trading.exchange.exchange import Exchange, TradingAccount
 from services.trading.exchange.stored_budgets import StoredBudgets
+from services.trading.operations.stop_session import stop_session
 from services.trading.queries.sessions import SessionRow
+from services.trading.queries.trades import list_session_fills
 from services.trading.venue_clock import VenueClock
 from services.trading.worker.exchange_sessions import ExchangeSessions
 from services.trading.worker.worker import Worker
-from shared.strategy.bars import Bar
+from shared.strategy.backtest.run import run_backtest
+from shared.strategy.bars import Bar, Terms
+from shared.strategy.document.parse import parse_strategy
+from tests.as_tenant import as_tenant
 from tests.integration.accounts import eventually
 from tests.integration.trading.conftest import Trading
 from tests.integration.trading.live import add_account, start_live
-from tests.integration.trading.market import Market
-from tests.unit.trading.scenes import CROSS
+from tests.integration.trading.market import BEFORE, Market
+from tests.unit.trading.scenes import CROSS, INSTRUMENT
 
+OPEN = ("New", "PartiallyFilled", "Untriggered")
 UNFINISHED = """
     SELECT link_id, leg, state FROM order_intents
     WHERE state IN ('INTENT', 'SENDING', 'UNKNOWN') OR (state IN ('ACKED', 'PARTIALLY_FILLED') AND price IS NULL)
@@ -37,6 +51,19 @@ AWAITED = """
     WHERE state IN ('INTENT', 'SENDING', 'UNKNOWN') AND NOT (leg = 'entry' AND state = 'INTENT' AND EXISTS (
         SELECT FROM order_intents AS e WHERE e.session_id = i.session_id AND e.leg = 'exit' AND e.state = 'ACKED'))
 """
+
+
+class Sessions(NamedTuple):
+    """How many live sessions a worker runs, and how many of them have something to do."""
+
+    running: float
+    busy: float
+
+
+async def sessions_here() -> Sessions:
+    """Return those of the last worker that was started in this process."""
+    names = ("trading_live_sessions_running", "trading_live_sessions_busy")
+    return Sessions(*(REGISTRY.get_sample_value(name) or 0 for name in names))
 
 
 @dataclass
@@ -58,25 +85,36 @@ class ExchangeMarket:
     feed: Market
     clock: VenueClock
     exchange: Exchange
-    running: list[ExchangeSessions] = field(default_factory=list)
+    bars: Sequence[Bar]
+    sessions: Callable[[], Awaitable[Sessions]] = sessions_here
+    misses_executions: bool = False  # within a bar, because the stream is silent
 
     async def start(self, user_id: int = 1, **document: object) -> SessionRow:
         caller = await self.trading.subscribe(user_id)
         account_id = await add_account(self.trading, user_id, self.account.uid)
+        await self._store_key(SecretRow(user_id, account_id, 1))
         strategy_id = await self.trading.strategy(user_id, {**CROSS, **document})
         return await start_live(self.trading, caller, account_id, strategy_id=strategy_id)
+
+    async def _store_key(self, row: SecretRow) -> None:
+        """For workers in processes of their own."""
+        ring = FileKeyRing(self.trading.settings.exchange_keys_file)
+        secret = await seal(ring, row, Credentials(self.account.api_key, self.account.api_secret))
+        async with self.trading.database.tenant(row.user_id) as connection:
+            await insert_secret(connection, row, secret)
+
+    def make_worker(self, kind: type[Worker] = Worker) -> Worker:
+        database = self.trading.database
+
+        def open_exchange() -> ExchangeSessions:
+            return ExchangeSessions(database, Accounts(self.account), self.exchange, self.clock)  # type: ignore[arg-type]
+
+        return kind(database, self.trading.settings, self.clock, open_exchange=open_exchange)
 
     @asynccontextmanager
     async def worker(self) -> AsyncIterator[Worker]:
         stop = asyncio.Event()
-        database = self.trading.database
-
-        def open_exchange() -> ExchangeSessions:
-            opened = ExchangeSessions(database, Accounts(self.account), self.exchange, self.clock)  # type: ignore[arg-type]
-            self.running.append(opened)
-            return opened
-
-        worker = Worker(database, self.trading.settings, self.clock, open_exchange=open_exchange)
+        worker = self.make_worker()
         tasks = [asyncio.create_task(worker.run(stop)), asyncio.create_task(self.clock.follow(stop, 0.2, 0.2))]
         try:
             yield worker
@@ -98,17 +136,59 @@ class ExchangeMarket:
             await self.until_settled(AWAITED)
 
     async def until_settled(self, query: str) -> None:
+        """Wait until a worker runs the session and has nothing to do, and no row of the query is left."""
+
         async def look() -> list[object]:
-            on_exchange = await self.sandbox.ledger("execution", uid=self.account.uid)
-            booked = await self.trading.fetch("SELECT DISTINCT execution_id FROM executions")
             waiting: list[object] = [dict(row) for row in await self.trading.fetch(query)]
-            if len(on_exchange) != len(booked):
-                waiting.append(f"{len(on_exchange)} executions, {len(booked)} booked")
-            if any(each.busy for each in self.running):
-                waiting.append("busy")
+            if not (self.misses_executions and query == UNFINISHED):
+                on_exchange = await self.sandbox.ledger("execution", uid=self.account.uid)
+                booked = await self.trading.fetch("SELECT DISTINCT execution_id FROM executions")
+                if len(on_exchange) != len(booked):
+                    waiting.append(f"{len(on_exchange)} executions, {len(booked)} booked")
+            if (sessions := await self.sessions()) != Sessions(1, 0):
+                waiting.append(sessions)
             return waiting
 
         await eventually(look, lambda waiting: not waiting, 25)
+
+    async def finish(self, session_id: UUID) -> None:
+        """Stop the session, the only one, at the end of the data. Its fills must be those of the backtest; each
+        intent has at most one order, each execution is booked once, and nothing is open."""
+        trading, uid = self.trading, self.account.uid
+        await as_tenant(trading.database, stop_session, 1, session_id, "end_of_data", BEFORE)
+        await trading.until("SELECT FROM user_trading_sessions WHERE status = 'STOPPED'")
+        (ended,) = await trading.fetch("SELECT fingerprint FROM user_trading_sessions")
+        fills = await as_tenant(trading.database, list_session_fills, 1, session_id)
+        expected = run_backtest(parse_strategy(CROSS), self.bars, Terms(INSTRUMENT))
+        assert [fill[:7] for fill in fills] == [fill[:7] for fill in expected.fills]
+        assert ended["fingerprint"] == expected.fingerprint
+
+        orders = await self.sandbox.ledger("order", uid=uid)
+        links = {str(order["order_id"]): str(order["order_link_id"]) for order in orders if order["order_link_id"]}
+        assert len(links) == len(set(links.values())), "an intent has more than one order"
+        sent = await trading.fetch("SELECT link_id FROM order_intents WHERE sent_at IS NOT NULL")
+        assert set(links.values()) <= {row["link_id"] for row in sent}
+
+        executed = await self.sandbox.ledger("execution", uid=uid)
+        booked = await trading.fetch("SELECT execution_id, sum(part) AS part FROM executions GROUP BY execution_id")
+        assert {row["execution_id"]: row["part"] for row in booked} == {
+            str(each["exec_id"]): Decimal(str(each["exec_qty"])) for each in executed
+        }
+        assert await self.open_on_exchange() == ([], [])
+
+    async def open_on_exchange(self) -> tuple[list[object], list[object]]:
+        """Return the account's positions and open orders."""
+        query = {"category": "linear", "settleCoin": "USDT"}
+        positions = await self.sandbox.get(self.account, "/v5/position/list", **query)
+        orders = await self.sandbox.get(self.account, "/v5/order/realtime", openOnly=0, **query)
+        held = [row for row in _rows(positions) if Decimal(row["size"])]
+        return held, [
+            row for row in _rows(orders) if row["orderStatus"] in ("New", "PartiallyFilled", "Untriggered")
+        ]
+
+
+def _rows(answer: Json) -> list[dict[str, str]]:
+    return answer["result"]["list"]  # type: ignore[index, return-value]
 
 
 def to_candle(bar: Bar) -> Candle:
@@ -125,7 +205,7 @@ async def exchange_market(trading: Trading, bars: Sequence[Bar]) -> AsyncIterato
         exchange = Exchange(StoredBudgets(trading.database), environments, "test", 5_000)
         feed = await trading.market(bars)
         try:
-            yield ExchangeMarket(trading, sandbox, account, feed, VenueClock(api), exchange)
+            yield ExchangeMarket(trading, sandbox, account, feed, VenueClock(api), exchange, bars)
         finally:
             await exchange.close()
             api.close()

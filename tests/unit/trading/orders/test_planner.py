@@ -125,6 +125,11 @@ def test_an_unknown_order_is_asked_for_and_never_sent() -> None:
     assert scene.plan().commands == [Ask(scene.intent("entry"))]
 
 
+def test_the_account_is_read_again_if_an_open_order_was_not_in_it() -> None:
+    scene = Scene().close("100").sent("entry").wait(1).shows().answers("entry", OrderStatus.NEW).wait(2)
+    assert Read() in scene.plan().commands
+
+
 def test_an_unknown_order_that_is_not_found_within_the_window_stays_unknown() -> None:
     scene = Scene().close("100").move("entry", S.SENDING, S.UNKNOWN).wait(9).shows().answers("entry", None)
     assert recorded(scene) == []
