@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import NamedTuple
+from typing import NamedTuple, cast
 from uuid import UUID
 
 from prometheus_client import REGISTRY
@@ -176,7 +176,7 @@ class ExchangeMarket:
         }
         assert await self.open_on_exchange() == ([], [])
 
-    async def open_on_exchange(self) -> tuple[list[object], list[object]]:
+    async def open_on_exchange(self) -> tuple[list[dict[str, str]], list[dict[str, str]]]:
         """Return the account's positions and open orders."""
         query = {"category": "linear", "settleCoin": "USDT"}
         positions = await self.sandbox.get(self.account, "/v5/position/list", **query)
@@ -188,7 +188,7 @@ class ExchangeMarket:
 
 
 def _rows(answer: Json) -> list[dict[str, str]]:
-    return answer["result"]["list"]  # type: ignore[index, return-value]
+    return cast("dict[str, list[dict[str, str]]]", answer["result"])["list"]
 
 
 def to_candle(bar: Bar) -> Candle:
