@@ -98,7 +98,7 @@ class LiveSessions:
 async def verify_sessions(dsn: str, tenants: Sequence[DemoTenant]) -> str:
     """Run `session verify` on each session of these tenants, and ask for its drift; returns the first difference,
     empty if there is none."""
-    for tenant, session in [(tenant, session) for tenant in tenants for session in tenant.sessions]:
+    for tenant, session in [(each, session) for each in tenants for session in each.sessions]:
         verification = verify(await read_record(dsn, UUID(session.session_id)))
         if not verification.holds:
             return f"session {session.session_id}: {describe_difference(verification)}"
