@@ -78,7 +78,7 @@ class ExchangeSessions:
     ) -> None:
         """Run the session's orders until it ends, its lease is lost, or `stop`.
 
-        `on_end` is told when the actor ends by itself, with the fault if it failed. Raises as
+        `on_end` is called when the actor ends by itself, with the fault if it failed. Raises as
         `ConnectedAccounts.open`.
         """
         await self.stop(session.row.session_id)
