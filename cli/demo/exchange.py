@@ -13,9 +13,13 @@ from sandbox.bybit.client import SandboxClient
 from sandbox.bybit.messages import Json
 from services.trading.operations.verify_session import verify
 
-# Intents that are not with the exchange; of symbols with an open bar, all but targets: there nothing else rests.
+# Intents that are not with the exchange; of symbols with an open bar, all but targets: there nothing else rests. An
+# entry that reverses a position is sent when the exit, which rests until the next open, has filled.
 UNSETTLED = """
-    SELECT count(*) FROM trading.order_intents WHERE state IN ('INTENT', 'SENDING', 'UNKNOWN')
+    SELECT count(*) FROM trading.order_intents AS i
+    WHERE (state IN ('INTENT', 'SENDING', 'UNKNOWN') AND NOT (leg = 'entry' AND state = 'INTENT' AND EXISTS (
+              SELECT FROM trading.order_intents AS e
+              WHERE e.session_id = i.session_id AND e.leg = 'exit' AND e.state = 'ACKED')))
         OR (state IN ('ACKED', 'PARTIALLY_FILLED') AND symbol = ANY ($1::text[]) AND leg NOT LIKE 'target-%')
 """
 BOOKED = "SELECT count(DISTINCT execution_id) FROM trading.executions"
