@@ -18,16 +18,18 @@ from stack.stack import Stack
 # Maximum time without progress of any session: above restart of a process (2 s) and expiry of leases (10 s).
 STALL_TIMEOUT_S = 60
 SUBSCRIBE_TIMEOUT_S = 60
-POLL_INTERVAL_S = 0.01
+POLL_INTERVAL_S = 0.02
 KILL_TRADING_AT = 0.4
 KILL_FEED_AT = 0.7
 
 # Sessions that have not processed the last closed bar, or have not filled at the open of the next bar.
 WAITING = """
-    SELECT count(*) FROM trading.user_trading_sessions JOIN trading.session_cursors USING (user_id, session_id)
-    WHERE status <> 'STOPPED' AND symbol = $1 AND (
-        last_bar IS NULL OR last_bar < $2
-        OR ($3 AND (snapshot->>'pending_entry' IS NOT NULL OR snapshot->>'pending_exit' IS NOT NULL)))
+    SELECT count(*) FROM trading.user_trading_sessions
+    JOIN trading.session_cursors USING (user_id, session_id)
+    JOIN unnest($1::text[], $2::timestamptz[], $3::boolean[]) AS at (symbol, closed, is_open) USING (symbol)
+    WHERE status <> 'STOPPED' AND (
+        last_bar IS NULL OR last_bar < closed
+        OR (is_open AND (snapshot->>'pending_entry' IS NOT NULL OR snapshot->>'pending_exit' IS NOT NULL)))
 """
 
 # Changes whenever a session progresses.
@@ -137,11 +139,10 @@ class Replay:
         self.progress.behind = 0
 
     async def _behind(self, state: Mapping[str, Any]) -> int:
-        behind = 0
-        for symbol, at in state["symbols"].items():
-            if at["last_closed_ms"] is not None:
-                closed = from_ms(int(at["last_closed_ms"]))
-                behind += await self._owner.fetchval(WAITING, symbol, closed, at["open_ms"] is not None)
+        begun = {symbol: at for symbol, at in state["symbols"].items() if at["last_closed_ms"] is not None}
+        closed = [from_ms(int(at["last_closed_ms"])) for at in begun.values()]
+        is_open = [at["open_ms"] is not None for at in begun.values()]
+        behind = int(await self._owner.fetchval(WAITING, list(begun), closed, is_open))
         if not behind and self._live is not None:
             return await self._live.count_busy(state)
         return behind
