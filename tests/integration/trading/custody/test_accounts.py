@@ -214,11 +214,16 @@ async def test_an_account_is_not_deleted_while_a_session_trades_on_it(desk: Desk
     caller = await desk.trading.subscribe(1)
     session = await desk.trading.start(caller, await desk.trading.strategy(1))
     await desk.trading.fetch(
-        "UPDATE user_trading_sessions SET exchange_account_id = $1 RETURNING 1", path.rpartition("/")[2]
+        "UPDATE user_trading_sessions SET exchange_account_id = $1, is_paper_trading = false RETURNING 1",
+        path.rpartition("/")[2],
     )
     answer = await ann.call("DELETE", path)
     assert (answer.status, answer.body["type"]) == (409, "/problems/exchange-account-in-use")
     await ann.must("POST", f"/v1/sessions/{session.session_id}/stop")
+    assert (await ann.call("DELETE", path)).status == 409  # STOPPING: its orders may still be on the exchange
+    await desk.trading.fetch(
+        "UPDATE user_trading_sessions SET status = 'STOPPED', end_time = start_time, final_balance = 0 RETURNING 1"
+    )
     assert (await ann.call("DELETE", path)).status == 204
     (left,) = await desk.trading.fetch("SELECT exchange_account_id FROM user_trading_sessions")
     assert left["exchange_account_id"] is None
