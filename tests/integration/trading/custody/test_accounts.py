@@ -6,6 +6,7 @@ from collections import Counter
 import pytest
 
 from services.trading.custody.operations import MAX_ACCOUNTS
+from tests.architecture.old_design import OLD
 from tests.integration.trading.conftest import Trading
 from tests.integration.trading.custody.conftest import KEY, PATH, SECRET, Desk, body, open_desk, refusals
 
@@ -36,6 +37,15 @@ async def test_a_connected_account_is_shown_without_its_secret(desk: Desk) -> No
     assert SECRET not in str(listed)
     assert (await ann.must("GET", f"{PATH}?environment=DEMO"))["items"] == []
     assert await rows(desk) == ONE
+
+
+async def test_the_columns_of_the_old_design_are_filled(desk: Desk) -> None:
+    await desk.added()
+    places = [place for old in OLD.values() for place in old.places if place.startswith("trading.exchange_")]
+    assert len(places) == 2
+    for place in places:
+        table, _, column = place.rpartition(".")
+        assert await desk.trading.fetch(f"SELECT FROM {table} WHERE {column} IS NOT NULL"), place
 
 
 async def test_a_refused_account_is_not_stored_and_the_answer_names_every_reason(desk: Desk) -> None:
