@@ -64,6 +64,10 @@ FAULT_PAUSE_S = 0.5
 log = structlog.get_logger()
 
 
+class CannotStep(Exception):
+    """An error of ours prevents the step of a bar."""
+
+
 class Bars(Protocol):
     """The session's series, and how the session steps through it: its guard, its limits, its refusals."""
 
@@ -76,14 +80,15 @@ class Bars(Protocol):
     def on_close(
         self, execution: ExchangeExecution, series: Series, index: int, refusal: str | None
     ) -> StepOutcome:
-        """Step the close of a bar; `refusal` is the code that refuses entries, or None."""
+        """Step the close of a bar; `refusal` is the code that refuses entries, or None. Raises CannotStep."""
 
     def snapshot(self, execution: ExchangeExecution) -> Mapping[str, object]:
         """Return what is stored of the session."""
 
 
 class SessionActor:
-    """`run` ends when the lease is lost or the session has ended."""
+    """`run` ends when the lease is lost or the session has ended. A bar that cannot be stepped ends all decisions;
+    what is on the exchange is still followed, protected, and closed on demand."""
 
     def __init__(
         self,
@@ -103,6 +108,7 @@ class SessionActor:
         self._exchange_now = exchange_now or now
         self._woken = asyncio.Event()
         self._seen = Observations()
+        self._decides = True  # False after a bar that cannot be stepped
         self.is_busy = True  # False while nothing is to be done until something happens
 
     def wake(self, *, account_changed: bool = True) -> None:
@@ -114,6 +120,8 @@ class SessionActor:
         self._woken.set()
 
     async def run(self) -> None:
+        loop = asyncio.get_running_loop()
+        reloaded_at = -RETRY_S
         while True:
             try:
                 if not await self._load():
@@ -122,7 +130,9 @@ class SessionActor:
                     pass
                 return
             except _MemoryBehind:
-                continue
+                if loop.time() < reloaded_at + RETRY_S:
+                    await asyncio.sleep(FAULT_PAUSE_S)
+                reloaded_at = loop.time()
             except RETRYABLE_FAULTS as error:
                 log.warning("orders_restart", session_id=str(self._facts.session_id), error=repr(error))
                 await asyncio.sleep(FAULT_PAUSE_S)
@@ -137,6 +147,8 @@ class SessionActor:
         self._since = loaded.since
         self._unbooked: list[VenueExecution] = []
         self._book.end_entry_if_done()
+        if not self._decides:
+            self._book.note(Incident("session_failed", f"failed:{loaded.last_bar}"))
         return True
 
     async def _pass(self) -> bool:
@@ -147,7 +159,8 @@ class SessionActor:
         if control is None:
             raise _MemoryBehind
         self._book.control = control
-        if (found := self._bars.next(self._book.last_bar)) is not None:
+        found = self._bars.next(self._book.last_bar) if self._decides else None
+        if found is not None:
             await self._step(*found)
         else:
             self._book_until(None)
@@ -181,7 +194,11 @@ class SessionActor:
         await self._await_executions(closes)
         self._book_until(closes)
         book = self._book
-        outcome = self._bars.on_close(book.execution, series, index, book.control.refuses_entries)
+        try:
+            outcome = self._bars.on_close(book.execution, series, index, book.control.refuses_entries)
+        except CannotStep:
+            self._decides = False
+            raise _MemoryBehind from None
         book.step(opened, bar.close, outcome, self._now())
 
     async def _await_executions(self, closes: datetime) -> None:
@@ -193,6 +210,7 @@ class SessionActor:
                 while not await self._read():
                     await asyncio.sleep(FAULT_PAUSE_S)
         except TimeoutError:
+            self._seen.is_outdated = True  # the reading was cut off
             log.warning("executions_not_read", session_id=str(self._facts.session_id))
 
     # The account.
@@ -352,7 +370,7 @@ class SessionActor:
         view = self._seen.view
         if view is not None:
             position = replace(view.position, **changes)  # type: ignore[arg-type]
-            self._seen.view = replace(view, position=position)
+            self._seen.view = replace(view, position=position, is_assumed=True)
 
     # Back-off.
 

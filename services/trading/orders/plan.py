@@ -18,6 +18,7 @@ class View:
     at: datetime
     position: VenuePosition
     orders: tuple[VenueOrder, ...]
+    is_assumed: bool = False  # an accepted setting is entered that the exchange has not shown yet
 
     def order(self, link_id: str) -> VenueOrder | None:
         return next((order for order in self.orders if order.link_id == link_id and order.status.is_open), None)
@@ -137,6 +138,11 @@ def observe(seen: Observations, book: Book, view: View) -> None:
     """Compare a view with the book, after its executions were booked."""
     differs = view.signed_position != book.expected_position
     seen.differs_since = (seen.differs_since or view.at) if differs else None
-    has_position = book.execution.position is not None and view.position.side is not None
-    unprotected = has_position and view.position.stop_loss is None
-    seen.unprotected_since = (seen.unprotected_since or view.at) if unprotected else None
+    if book.execution.position is None:
+        seen.stop_refused = None
+    if book.execution.position is None or view.position.side is None:
+        seen.unprotected_since = None
+    elif view.position.stop_loss is None:
+        seen.unprotected_since = seen.unprotected_since or view.at
+    elif not view.is_assumed:
+        seen.unprotected_since = None

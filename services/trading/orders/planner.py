@@ -52,6 +52,8 @@ FRESH = timedelta(seconds=10)
 """How old the view may be, when an entry is decided, to send it."""
 FIRST_POLL, LONGEST_POLL = timedelta(milliseconds=200), timedelta(seconds=10)
 LONGEST_BACKOFF = timedelta(seconds=60)
+FORGOTTEN = timedelta(days=7)
+"""How long the exchange lists an order that ended without a fill."""
 MAX_TARGET_ATTEMPTS = 5
 
 
@@ -177,6 +179,9 @@ class _Planner:
             if intent.state is IntentState.UNKNOWN and answer.at >= sent + NOT_FOUND_WINDOW:
                 self._move(intent, IntentState.INTENT)
                 return
+            if answer.at >= sent + FORGOTTEN and self.seen.differs_since is None:
+                self._move(intent, IntentState.CANCELLED)
+                return
             if answer.at >= sent + 6 * NOT_FOUND_WINDOW:
                 self._note(Incident("unknown_order", f"unknown:{intent.link_id}", {"leg": intent.leg}))
         elif order.status.is_open and intent.state is IntentState.UNKNOWN:
@@ -212,7 +217,7 @@ class _Planner:
         control = self.book.control
         orders = [order for order in view.orders if self._is_foreign(order)]
         since = self.seen.differs_since
-        differs = since is not None and self.now >= since + SETTLE
+        differs = since is not None and view.at >= since + SETTLE
         if since is not None:
             self._command(Read(), "read", not_before=view.at + timedelta(seconds=1))
         if control.frozen:
@@ -305,7 +310,7 @@ class _Planner:
         if refused is not None and refused[0] == desired[0] and view.at > refused[1]:
             return desired[1]
         since = self.seen.unprotected_since
-        if since is not None and self.now >= since + UNPROTECTED_CLOSES:
+        if since is not None and view.at >= since + UNPROTECTED_CLOSES:
             return desired[1]
         return book.execution.pending_exit
 
@@ -375,6 +380,8 @@ class _Planner:
             for limit in (UNPROTECTED, UNPROTECTED_CLOSES):
                 if since + limit > self.now:
                     self._wake(since + limit)
+            if view.at < since + UNPROTECTED_CLOSES <= self.now:
+                self._command(Read(), "read", not_before=view.at + FIRST_POLL)
         if desired is None or desired[0] == current:
             return
         if self.book.execution.pending_exit is not None and current is not None:

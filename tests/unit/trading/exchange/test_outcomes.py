@@ -23,7 +23,14 @@ from services.trading.exchange.outcomes import (
     server_time_of,
 )
 from services.trading.exchange.refusals import WORDS, explain
-from services.trading.exchange.venue import KeyRejected, NotSent, OutcomeUnknown, Refused, VenueUnavailable
+from services.trading.exchange.venue import (
+    KeyRejected,
+    LinkIdUsed,
+    NotSent,
+    OutcomeUnknown,
+    Refused,
+    VenueUnavailable,
+)
 
 NOW_MS = 1_700_000_000_000
 HERE = HTTPConnection("127.0.0.1")
@@ -91,7 +98,7 @@ OF_CODES: dict[object, type[Exception]] = {
     110028: Refused,
     110042: Refused,
     110043: Refused,
-    110072: Refused,
+    110072: LinkIdUsed,
     110074: Refused,
     110079: OutcomeUnknown,  # "the order is processing"
     110090: Refused,
@@ -113,7 +120,7 @@ OF_CODES: dict[object, type[Exception]] = {
     170131: Refused,
     170136: Refused,
     170140: Refused,
-    170141: Refused,
+    170141: LinkIdUsed,
     170146: OutcomeUnknown,
     170213: Refused,
     3400214: OutcomeUnknown,  # server error

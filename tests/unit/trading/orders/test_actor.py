@@ -4,9 +4,18 @@ import asyncio
 import random
 from datetime import datetime, timedelta
 from decimal import Decimal
+from typing import NoReturn
 
-from services.trading.exchange.venue import KeyRejected, LinkIdUsed, NewOrder, NotSent, OutcomeUnknown, Refused
-from services.trading.orders.actor import SessionActor
+from services.trading.exchange.venue import (
+    KeyRejected,
+    LinkIdUsed,
+    NewOrder,
+    NotSent,
+    OutcomeUnknown,
+    Refused,
+    VenuePosition,
+)
+from services.trading.orders.actor import CannotStep, SessionActor
 from services.trading.orders.book import SessionFacts
 from services.trading.orders.intents import Intent, IntentState
 from shared.strategy.bars import Bar
@@ -25,12 +34,25 @@ class Venue(MemoryExchange):
         super().__init__(loop, random.Random(1), Faults(), Decimal(100))
         self.outcomes = list(outcomes)
         self.sent: list[NewOrder] = []
+        self.hangs = False
 
     async def create_order(self, order: NewOrder) -> str:
         self.sent.append(order)
         if self.outcomes:
             raise self.outcomes.pop(0)
         return await super().create_order(order)
+
+    async def get_position(self, symbol: str) -> VenuePosition:
+        if self.hangs:
+            await asyncio.sleep(6)
+        return await super().get_position(symbol)
+
+
+class ClosedGate(MemoryStore):
+    """Nothing passes, whatever the control says."""
+
+    async def pass_gate(self, link_ids: object, now: datetime) -> frozenset[str] | None:
+        return frozenset()
 
 
 class FreezingStore(MemoryStore):
@@ -64,7 +86,8 @@ class Scene:
             min_order_qty=Decimal("0.001"),
         )
         row = Bar(0, Decimal(99), Decimal(100), Decimal(99), Decimal(100), Decimal(1))
-        self.bars = ProcessBars(strategy, [row])
+        self.rows = [row]
+        self.bars = ProcessBars(strategy, self.rows)
         self.actor = SessionActor(
             facts, store(self.db, 1, Process(loop, random.Random(1))), self.venue, self.bars, loop.now
         )
@@ -140,6 +163,44 @@ def test_a_process_that_slept_after_the_gate_passes_it_again_before_it_sends(loo
     entry = scene.entry.link_id
     assert [link for link, _, _ in scene.db.passes].count(entry) == 2
     assert [order.link_id for order in scene.venue.sent].count(entry) == 1
+
+
+def test_a_reading_that_is_cut_off_at_a_close_is_repeated(loop: VirtualLoop) -> None:
+    scene = Scene(loop)
+
+    def close_by_hand() -> None:
+        scene.venue.hangs = True
+        scene.venue.trade_by_hand("SELL", Decimal(1))
+        scene.rows.append(scene.rows[0]._replace(open_time_ms=60_000))
+        scene.actor.wake()
+
+    loop.call_later(61, close_by_hand)
+    loop.call_later(65, lambda: setattr(scene.venue, "hangs", False))
+    assert [trade.reason for trade in scene.run(seconds=75).db.trades] == ["manual"]
+
+
+def test_a_gate_that_stays_closed_does_not_make_it_busy_without_end(loop: VirtualLoop) -> None:
+    assert Scene(loop, store=ClosedGate).run(seconds=5).venue.calls < 60
+
+
+def test_a_bar_that_cannot_be_stepped_ends_decisions_and_nothing_else(loop: VirtualLoop) -> None:
+    scene = Scene(loop)
+
+    def fail(*_: object) -> NoReturn:
+        raise CannotStep
+
+    def announce() -> None:
+        scene.bars.on_close = fail  # type: ignore[method-assign]
+        scene.rows.append(scene.rows[0]._replace(open_time_ms=60_000))
+        scene.actor.wake()
+
+    loop.call_later(61, announce)
+    loop.call_later(70, lambda: scene.db.demand(flatten="kill_switch"))
+    loop.call_later(70, lambda: scene.actor.wake(account_changed=False))
+    scene.run(seconds=80)
+    assert "session_failed" in scene.db.incidents.values()
+    assert [trade.reason for trade in scene.db.trades] == ["kill_switch"]
+    assert scene.venue.position == 0
 
 
 def test_a_worker_that_has_lost_the_lease_stops(loop: VirtualLoop) -> None:
