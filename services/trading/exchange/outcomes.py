@@ -122,8 +122,9 @@ def server_time_of(error: Exception) -> int | None:
 
 
 def words_of(message: object) -> str:
-    """Return the exchange's words on one line, bounded."""
-    return " ".join(str(message).split())[:LONGEST_WORDS]
+    """Return the exchange's words on one line, bounded, without what a database refuses in a text."""
+    line = " ".join(str(message)[: 10 * LONGEST_WORDS].split())[:LONGEST_WORDS]
+    return "".join(each if each.isprintable() else "?" for each in line)
 
 
 def _without_answer(error: Exception) -> str:

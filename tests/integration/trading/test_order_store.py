@@ -225,13 +225,22 @@ async def test_a_foreign_execution_freezes_and_is_answered(
     control = await again.store.control()
     assert control is not None
     again.book.control = control
+    again.execute("f2", Decimal(1), Decimal(100))
+    assert await again.commit() is not None
+    control = await again.store.control()
+    assert control is not None
+    assert control.answer is None  # it was not given to this one
+    await trading.fetch("UPDATE session_leases SET frozen_answer = 'ignore'")
+    control = await again.store.control()
+    assert control is not None
+    again.book.control = control
     again.book.answer_foreign(Decimal(0), ["o-1"])
     assert await again.commit() is not None
     control = await again.store.control()
     assert control is not None
     assert (control.frozen, control.answer, control.refuses_entries) == (False, None, None)
     last = await open_live(trading, await live.row(), writer)
-    assert (last.book.foreign, last.book.ignored, last.book.ignored_orders) == ([], Decimal(2), {"o-1"})
+    assert (last.book.foreign, last.book.ignored, last.book.ignored_orders) == ([], Decimal(3), {"o-1"})
     kinds = [row["kind"] for row in await trading.fetch("SELECT kind FROM session_restrictions ORDER BY 1")]
     assert kinds == ["FROZEN", "FROZEN_LIFTED"]
 

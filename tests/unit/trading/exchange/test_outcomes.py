@@ -217,6 +217,12 @@ def test_a_rate_limit_holds_for_a_bounded_time(text: str, seconds: float) -> Non
     assert limit_reset_s(None, NOW_MS) == 1.0
 
 
+def test_the_exchanges_words_are_bounded_and_fit_into_a_text_of_the_database() -> None:
+    refused = fault_of_command(InvalidRequestError("POST", "no\x00 \ud800" + "w" * 10_000, 110007, "", {}), NOW_MS)
+    assert isinstance(refused, Refused)
+    assert refused.message == "no? ?" + "w" * 295
+
+
 def test_a_refused_timestamp_names_the_exchanges_clock() -> None:
     words = "invalid request, please check your server timestamp or recv_window param. "
     numbers = "req_timestamp[1678623600260],server_timestamp[1678623606869],recv_window[5000]"

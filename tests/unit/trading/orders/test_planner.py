@@ -430,6 +430,15 @@ def test_a_frozen_session_waits_for_an_answer_and_keeps_its_stop() -> None:
     assert AnswerForeign(Decimal(0), ()) in scene.plan().records
 
 
+def test_an_answer_does_not_count_for_a_change_that_comes_after_it() -> None:
+    scene = Scene(take_profits=None).entered()
+    scene.executes("BUY", "0.5", "100")
+    scene.control(answer="adopt")
+    scene.executes("BUY", "3", "100")
+    scene.shows("LONG", "4.5", stop=D(90))
+    assert not [each for each in scene.plan().records if isinstance(each, AnswerForeign)]
+
+
 @pytest.mark.parametrize(("answer", "left", "ignored"), [("adopt", "1.5", "0"), ("ignore", "1", "0.5")])
 def test_a_foreign_enlargement_is_adopted_or_ignored(answer: str, left: str, ignored: str) -> None:
     scene = Scene(take_profits=None).entered()
