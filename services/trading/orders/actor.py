@@ -145,6 +145,7 @@ class SessionActor:
         execution = self._bars.restore(loaded.snapshot, loaded.last_bar)
         self._book = Book(self._facts, self._store.epoch, execution, loaded)
         self._since = loaded.since
+        self._read_at: datetime | None = None  # by the exchange's clock
         self._unbooked: list[VenueExecution] = []
         self._book.end_entry_if_done()
         if not self._decides:
@@ -203,7 +204,7 @@ class SessionActor:
 
     async def _await_executions(self, closes: datetime) -> None:
         """Read the account as of this close, if an execution may have happened; give up after a while."""
-        if not self._book.is_exposed or (self._seen.view is not None and self._seen.view.at >= closes):
+        if not self._book.is_exposed or (self._read_at is not None and self._read_at >= closes):
             return
         try:
             async with asyncio.timeout(BARRIER_S):
@@ -217,7 +218,7 @@ class SessionActor:
 
     async def _read(self) -> bool:
         """Read the account; its executions are booked later. Returns False if the exchange did not answer."""
-        at, symbol = self._now(), self._facts.symbol
+        at, exchange_at, symbol = self._now(), self._exchange_now(), self._facts.symbol
         self._seen.is_outdated = False
         try:
             position = await self._venue.get_position(symbol)
@@ -230,7 +231,8 @@ class SessionActor:
         known = {each.execution_id for each in self._unbooked} | self._book.booked
         new = [each for each in executions if each.execution_id not in known]
         self._unbooked = sorted([*self._unbooked, *new], key=lambda each: each.time)
-        self._since = max(self._since, at - OVERLAP)
+        self._since = max(self._since, exchange_at - OVERLAP)
+        self._read_at = exchange_at
         self._seen.view = View(at, position, tuple(orders))
         return True
 
@@ -294,6 +296,7 @@ class SessionActor:
         if passed is None or intent.link_id not in passed:
             raise _MemoryBehind
         intent = intent.to(IntentState.SENDING, sent_at=sent_at)
+        self._seen.sent[intent.link_id] = self._now()
         if loop.time() - asked_at > LONGEST_GATE_S:
             self._book.put(intent.to(IntentState.INTENT))
             return

@@ -38,13 +38,17 @@ class Answer:
 
 @dataclass(slots=True)
 class Observations:
-    """Facts seen since the book was loaded. A restart loses them, which only delays what follows from them."""
+    """Facts seen since the book was loaded. A restart loses them, which only delays what follows from them.
+
+    Times are those by which waits are measured; the exchange's clock may stand meanwhile.
+    """
 
     view: View | None = None
     is_outdated: bool = True  # something may have happened since the reading of the view began
     differs_since: datetime | None = None  # the position on the exchange is not the expected one
     unprotected_since: datetime | None = None
     stop_refused: tuple[Decimal, datetime] | None = None  # the price, and when
+    sent: dict[str, datetime] = field(default_factory=dict)  # by link id
     answers: dict[str, Answer] = field(default_factory=dict)
     not_before: dict[str, datetime] = field(default_factory=dict)  # by kind of command, after a failure
 

@@ -159,7 +159,7 @@ class _Planner:
         """Follow the orders that may be open: in the open orders, else by asking for each."""
         for intent in list(self.book.intents.values()):
             order = view.order(intent.link_id)
-            if order is not None and view.at > (intent.sent_at or intent.created_at):
+            if order is not None and view.at > self._sent_at(intent):
                 if intent.state in (IntentState.UNKNOWN, IntentState.INTENT):
                     self._move(intent, IntentState.ACKED, order_id=order.order_id)
                 elif intent.state.is_final:
@@ -167,8 +167,11 @@ class _Planner:
             elif intent.state.was_sent:
                 self._resolve_missing(intent, view)
 
+    def _sent_at(self, intent: Intent) -> datetime:
+        return self.seen.sent.get(intent.link_id) or intent.sent_at or intent.created_at
+
     def _resolve_missing(self, intent: Intent, view: View) -> None:
-        sent = intent.sent_at or intent.created_at
+        sent = self._sent_at(intent)
         answer = self.seen.answers.get(intent.link_id)
         if answer is None or answer.at <= sent:
             self._command(Ask(intent), f"ask:{intent.link_id}", not_before=sent + FIRST_POLL)
@@ -361,9 +364,7 @@ class _Planner:
         if not attempts:
             return False
         last = attempts[-1]
-        due = (last.sent_at or last.created_at) + min(
-            timedelta(seconds=2 ** min(len(attempts) - 1, 6)), LONGEST_BACKOFF
-        )
+        due = self._sent_at(last) + min(timedelta(seconds=2 ** min(len(attempts) - 1, 6)), LONGEST_BACKOFF)
         if due > self.now:
             self._wake(due)
         return due > self.now

@@ -70,7 +70,14 @@ class FreezingStore(MemoryStore):
 class Scene:
     """A bar has closed at which the session enters; the next one is not there yet."""
 
-    def __init__(self, loop: VirtualLoop, *outcomes: Exception, store: type[MemoryStore] = MemoryStore) -> None:
+    def __init__(
+        self,
+        loop: VirtualLoop,
+        *outcomes: Exception,
+        store: type[MemoryStore] = MemoryStore,
+        waited: timedelta = timedelta(0),
+    ) -> None:
+        """`waited`: while the exchange's clock stood, as in a replay."""
         loop.moved = 60.0
         self.loop = loop
         self.db = Database(epoch=1)
@@ -88,8 +95,9 @@ class Scene:
         row = Bar(0, Decimal(99), Decimal(100), Decimal(99), Decimal(100), Decimal(1))
         self.rows = [row]
         self.bars = ProcessBars(strategy, self.rows)
+        database = store(self.db, 1, Process(loop, random.Random(1)))
         self.actor = SessionActor(
-            facts, store(self.db, 1, Process(loop, random.Random(1))), self.venue, self.bars, loop.now
+            facts, database, self.venue, self.bars, lambda: loop.now() + waited, exchange_now=loop.now
         )
 
     def run(self, seconds: float = 30) -> "Scene":
@@ -177,6 +185,45 @@ def test_a_reading_that_is_cut_off_at_a_close_is_repeated(loop: VirtualLoop) -> 
     loop.call_later(61, close_by_hand)
     loop.call_later(65, lambda: setattr(scene.venue, "hangs", False))
     assert [trade.reason for trade in scene.run(seconds=75).db.trades] == ["manual"]
+
+
+LONG_WAIT = timedelta(hours=1)
+
+
+def test_after_a_long_wait_executions_are_listed_from_the_exchanges_time_on(loop: VirtualLoop) -> None:
+    scene = Scene(loop, waited=LONG_WAIT).run()
+    assert (scene.entry.state, scene.venue.stop) == (S.FILLED, Decimal(99))
+
+
+def test_after_a_long_wait_an_unknown_order_is_not_repeated_within_the_window(loop: VirtualLoop) -> None:
+    scene = Scene(loop, OutcomeUnknown(), waited=LONG_WAIT).run(seconds=5)
+    assert (scene.entry.state, len(scene.venue.sent)) == (S.UNKNOWN, 1)
+
+
+def test_after_a_long_wait_a_refused_close_is_not_repeated_at_once(loop: VirtualLoop) -> None:
+    scene = Scene(loop, waited=LONG_WAIT)
+
+    def close() -> None:
+        scene.venue.outcomes = [Refused(110017, "no position")] * 9
+        scene.db.demand(flatten="manual")
+        scene.actor.wake(account_changed=False)
+
+    loop.call_later(10, close)
+    scene.run(seconds=15)
+    assert 2 <= len([each for each in scene.db.intents.values() if each.leg == "flatten"]) <= 3
+
+
+def test_after_a_long_wait_a_close_waits_for_the_executions_of_its_bar(loop: VirtualLoop) -> None:
+    scene = Scene(loop, waited=LONG_WAIT)
+
+    def announce() -> None:
+        scene.rows.append(scene.rows[0]._replace(open_time_ms=60_000))
+        scene.actor.wake(account_changed=False)
+
+    loop.call_later(59, lambda: scene.venue.trade_by_hand("SELL", Decimal(1)))
+    loop.call_later(60.5, announce)
+    scene.run(seconds=65)
+    assert len([intent for intent in scene.db.intents.values() if intent.is_entry]) == 2
 
 
 def test_a_gate_that_stays_closed_does_not_make_it_busy_without_end(loop: VirtualLoop) -> None:
