@@ -390,7 +390,8 @@ class SessionActor:
 
     def _note_key(self, error: KeyRejected) -> None:
         detail = {"code": str(error.code), "message": error.message}
-        self._book.note(Incident("key_rejected", f"key:{error.code}:{self._book.last_bar}", detail))
+        day = self._exchange_now().date()
+        self._book.note(Incident("key_rejected", f"key:{error.code}:{day}", detail))
 
 
 class _MemoryBehind(Exception):

@@ -166,6 +166,19 @@ def test_a_rejected_key_is_reported(loop: VirtualLoop) -> None:
     assert set(scene.db.incidents.values()) == {"key_rejected", "order_refused"}
 
 
+def test_a_key_that_stays_rejected_is_reported_once_a_day(loop: VirtualLoop) -> None:
+    scene = Scene(loop)
+
+    async def reject(_: str) -> NoReturn:
+        raise KeyRejected(10003, "API key is invalid.")
+
+    scene.venue.get_position = reject  # type: ignore[method-assign]
+    loop.call_later(61, lambda: scene.rows.append(scene.rows[0]._replace(open_time_ms=60_000)))
+    loop.call_later(61, scene.actor.wake)
+    assert list(scene.run(seconds=200).db.incidents.values()).count("key_rejected") == 1
+    assert len(scene.db.stepped) == 2
+
+
 def test_a_process_that_slept_after_the_gate_passes_it_again_before_it_sends(loop: VirtualLoop) -> None:
     scene = Scene(loop, store=FreezingStore).run()
     entry = scene.entry.link_id
