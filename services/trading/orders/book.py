@@ -131,8 +131,9 @@ class Book:
             self._incidents.append(incident)
 
     def freeze(self, incident: Incident) -> None:
+        """An answer to an earlier change that is not carried out yet does not count for this one."""
         self.note(incident)
-        self.control = replace(self.control, frozen=True)
+        self.control = replace(self.control, frozen=True, answer=None)
         self._flags["freezes"] = True
 
     def end(self) -> None:

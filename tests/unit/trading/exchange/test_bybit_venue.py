@@ -13,6 +13,7 @@ from services.trading.exchange.exchange import Exchange
 from services.trading.exchange.signing_clock import local_ms
 from services.trading.exchange.venue import (
     KeyRejected,
+    LinkIdUsed,
     NewOrder,
     NotSent,
     OrderStatus,
@@ -112,6 +113,7 @@ async def test_cancelling_all_is_done_when_the_exchange_confirms_it(scene: Scene
         (coded(110007, "ab not enough for new order"), Refused),
         (coded(10005), KeyRejected),
         (coded(10016), OutcomeUnknown),
+        (coded(110072, "OrderLinkedID is duplicate"), LinkIdUsed),
         (coded(110079), OutcomeUnknown),
         (coded(424242), OutcomeUnknown),
         (raw(b""), OutcomeUnknown),

@@ -502,6 +502,8 @@ class World:
                 self._violate(f"{execution} is booked as {wrong}")
             if parts != execution.quantity and not self._is_unknowable(execution):
                 self._violate(f"{execution.execution_id} is booked with {parts} of {execution.quantity}")
+        if not self.handled_at and "foreign_change" in db.incidents.values():
+            self._violate("a foreign change, although no person interfered")
         for accepted in exchange.accepted:
             if accepted.link_id not in db.intents:
                 self._violate(f"an order without an intent: {accepted}")
