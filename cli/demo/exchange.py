@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
+from typing import Any
 from uuid import UUID
 
 import aiohttp
@@ -38,6 +39,7 @@ class ExchangeLedger:
         self.order_ids: dict[str, set[str]] = {}  # by link id
 
     async def read(self) -> None:
+        """Read what is new. The sandbox looks through all its entries for that."""
         self.executions += await self._new("execution")
         for order in await self._new("order"):
             if order["order_link_id"]:
@@ -48,6 +50,13 @@ class ExchangeLedger:
         if found:
             self._last[kind] = int(str(found[-1]["seq"]))
         return found
+
+    async def read_executions(self) -> int:
+        """Return how many there are; read them if there are new ones."""
+        count = int(str((await self._sandbox.state())["executions"]))
+        if count != len(self.executions):
+            await self.read()
+        return count
 
     async def unfinished_accounts(self) -> list[str]:
         """Return the accounts that have an open order or a position."""
@@ -67,8 +76,13 @@ class LiveSessions:
         self.ledger = ledger
         self._metrics_url = metrics_url
         self.waits_for = ""  # as of the last count
+        self._settled = -1  # executions when nothing was left to do
 
-    async def count_busy(self, state: Mapping[str, Mapping[str, Json]]) -> int:
+    def is_concerned(self, state: Mapping[str, object]) -> bool:
+        """Return whether live sessions may have something to do: not at an open at which nothing was executed."""
+        return bool(state["stands_at_close"]) or state["executions"] != self._settled
+
+    async def count_busy(self, state: Mapping[str, Any]) -> int:
         """Return how much is to be done before the market may move; `state`: of the sandbox.
 
         The metric is read last: it is 0 only when all that was committed before is on the exchange.
@@ -77,13 +91,15 @@ class LiveSessions:
         if unsettled := await self._owner.fetchval(UNSETTLED, open_symbols):
             self.waits_for = "orders that are not settled"
             return int(unsettled)
-        await self.ledger.read()
-        if unbooked := len(self.ledger.executions) - int(await self._owner.fetchval(BOOKED)):
+        executed = await self.ledger.read_executions()
+        if unbooked := executed - int(await self._owner.fetchval(BOOKED)):
             self.waits_for = "executions that are not booked"
             return abs(unbooked)
         running, busy = await self._metrics()
         idle_missing = abs(int(await self._owner.fetchval(RUNNING)) - running)
         self.waits_for = f"{busy} busy live sessions, {idle_missing} that do not run"
+        if not busy + idle_missing:
+            self._settled = executed
         return busy + idle_missing
 
     async def count_stopping(self) -> int:

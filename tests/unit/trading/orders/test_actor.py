@@ -6,13 +6,14 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 
 from services.trading.exchange.venue import KeyRejected, LinkIdUsed, NewOrder, NotSent, OutcomeUnknown, Refused
+from services.trading.orders.account_readings import AccountReadings
 from services.trading.orders.actor import SessionActor
 from services.trading.orders.book import SessionFacts
 from services.trading.orders.intents import Intent, IntentState
 from shared.strategy.bars import Bar
 from tests.unit.trading.orders.memory_exchange import SYMBOL, Faults, MemoryExchange
 from tests.unit.trading.orders.memory_store import Database, MemoryStore, Process
-from tests.unit.trading.orders.schedules import SESSION, STRATEGIES, ProcessBars
+from tests.unit.trading.orders.schedules import ACCOUNT, SESSION, STRATEGIES, ProcessBars
 from tests.unit.trading.orders.virtual_time import VirtualLoop, run
 
 S = IntentState
@@ -56,6 +57,7 @@ class Scene:
         strategy = STRATEGIES[0]
         facts = SessionFacts(
             session_id=SESSION,
+            account_id=ACCOUNT,
             symbol=SYMBOL,
             strategy_hash=strategy.content_hash,
             leverage=strategy.risk.leverage,
@@ -65,9 +67,8 @@ class Scene:
         )
         row = Bar(0, Decimal(99), Decimal(100), Decimal(99), Decimal(100), Decimal(1))
         self.bars = ProcessBars(strategy, [row])
-        self.actor = SessionActor(
-            facts, store(self.db, 1, Process(loop, random.Random(1))), self.venue, self.bars, loop.now
-        )
+        memory, readings = store(self.db, 1, Process(loop, random.Random(1))), AccountReadings(self.venue, loop.now)
+        self.actor = SessionActor(facts, memory, self.venue, readings, self.bars, loop.now)
 
     def run(self, seconds: float = 30) -> "Scene":
         async def main() -> None:
