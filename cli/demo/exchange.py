@@ -14,18 +14,22 @@ from sandbox.bybit.client import SandboxClient
 from sandbox.bybit.messages import Json
 from services.trading.operations.verify_session import verify
 
-# Intents that are not with the exchange; of symbols with an open bar, all but targets: there nothing else rests. An
-# entry that reverses a position is sent when the exit, which rests until the next open, has filled.
-UNSETTLED = """
-    SELECT count(*) FROM trading.order_intents AS i
-    WHERE (state IN ('INTENT', 'SENDING', 'UNKNOWN') AND NOT (leg = 'entry' AND state = 'INTENT' AND EXISTS (
-              SELECT FROM trading.order_intents AS e
-              WHERE e.session_id = i.session_id AND e.leg = 'exit' AND e.state = 'ACKED')))
-        OR (state IN ('ACKED', 'PARTIALLY_FILLED') AND symbol = ANY ($1::text[]) AND leg NOT LIKE 'target-%')
+# `unsettled`: intents that are not with the exchange; of symbols with an open bar, all but targets: there nothing
+# else rests. An entry that reverses a position is sent when the exit, which rests until the next open, has filled.
+STATE = """
+    SELECT (SELECT count(DISTINCT execution_id) FROM trading.executions) AS booked,
+           (SELECT count(*) FROM trading.user_trading_sessions
+            WHERE NOT is_paper_trading AND status <> 'STOPPED') AS running,
+           (SELECT count(*) FROM trading.order_intents AS i
+            WHERE (state IN ('INTENT', 'SENDING', 'UNKNOWN') AND NOT (
+                      leg = 'entry' AND state = 'INTENT' AND EXISTS (
+                          SELECT FROM trading.order_intents AS e
+                          WHERE e.session_id = i.session_id AND e.leg = 'exit' AND e.state = 'ACKED')))
+                OR (state IN ('ACKED', 'PARTIALLY_FILLED') AND symbol = ANY ($1::text[])
+                    AND leg NOT LIKE 'target-%')) AS unsettled
 """
-BOOKED = "SELECT count(DISTINCT execution_id) FROM trading.executions"
-RUNNING = "SELECT count(*) FROM trading.user_trading_sessions WHERE NOT is_paper_trading AND status <> 'STOPPED'"
 STOPPING = "SELECT count(*) FROM trading.user_trading_sessions WHERE status = 'STOPPING'"
+METRICS = [("name[]", f"trading_live_sessions_{name}") for name in ("running", "busy")]
 METRIC = re.compile(r"^trading_live_sessions_(running|busy) (\S+)$", re.MULTILINE)
 
 
@@ -88,15 +92,16 @@ class LiveSessions:
         The metric is read last: it is 0 only when all that was committed before is on the exchange.
         """
         open_symbols = [symbol for symbol, at in state["symbols"].items() if at["open_ms"] is not None]
-        if unsettled := await self._owner.fetchval(UNSETTLED, open_symbols):
+        stored = await self._owner.fetchrow(STATE, open_symbols)
+        if stored["unsettled"]:
             self.waits_for = "orders that are not settled"
-            return int(unsettled)
+            return int(stored["unsettled"])
         executed = await self.ledger.read_executions()
-        if unbooked := executed - int(await self._owner.fetchval(BOOKED)):
+        if unbooked := executed - int(stored["booked"]):
             self.waits_for = "executions that are not booked"
             return abs(unbooked)
         running, busy = await self._metrics()
-        idle_missing = abs(int(await self._owner.fetchval(RUNNING)) - running)
+        idle_missing = abs(int(stored["running"]) - running)
         self.waits_for = f"{busy} busy live sessions, {idle_missing} that do not run"
         if not busy + idle_missing:
             self._settled = executed
@@ -108,7 +113,7 @@ class LiveSessions:
     async def _metrics(self) -> tuple[int, int]:
         """Return the live sessions that run, and how many are busy; none run while the worker does not answer."""
         try:
-            async with self._http.get(self._metrics_url) as answer:
+            async with self._http.get(self._metrics_url, params=METRICS) as answer:
                 found = {name: int(float(value)) for name, value in METRIC.findall(await answer.text())}
         except aiohttp.ClientError:
             return 0, 0
