@@ -32,9 +32,7 @@ async def test_orders_and_executions_are_recorded_as_they_change(
     assert (execution["exec_price"], execution["exec_qty"]) == ("100", "1")
 
 
-async def test_all_kinds_of_entries_are_numbered_in_one_order(
-    sandbox: SandboxClient, account: SandboxAccount
-) -> None:
+async def test_entries_of_all_kinds_share_one_numbering(sandbox: SandboxClient, account: SandboxAccount) -> None:
     await buy(sandbox, account)
     await buy(sandbox, account)
     entries = await sandbox.ledger("*")
