@@ -23,6 +23,7 @@ from services.trading.exchange.venue import (
     VenueExecution,
     VenueUnavailable,
 )
+from services.trading.orders.account_readings import AccountReadings
 from services.trading.orders.book import Book, SessionFacts
 from services.trading.orders.intents import Intent, IntentState
 from services.trading.orders.plan import (
@@ -95,14 +96,17 @@ class SessionActor:
         facts: SessionFacts,
         store: Store,
         venue: Venue,
+        readings: AccountReadings,
         bars: Bars,
         now: Callable[[], datetime],
         exchange_now: Callable[[], datetime] | None = None,
     ) -> None:
-        """`now` is the exchange's time, but never goes back or stands; `exchange_now`, if it differs, may."""
+        """`readings`: of the account, for all its sessions. `now` is the exchange's time, but never goes back or
+        stands; `exchange_now`, if it differs, may."""
         self._facts = facts
         self._store = store
         self._venue = venue
+        self._readings = readings
         self._bars = bars
         self._now = now
         self._exchange_now = exchange_now or now
@@ -218,22 +222,19 @@ class SessionActor:
 
     async def _read(self) -> bool:
         """Read the account; its executions are booked later. Returns False if the exchange did not answer."""
-        at, exchange_at, symbol = self._now(), self._exchange_now(), self._facts.symbol
         self._seen.is_outdated = False
         try:
-            position = await self._venue.get_position(symbol)
-            orders = await self._venue.list_open_orders(symbol)
-            executions = await self._venue.list_executions(self._since, symbol)
+            reading = await self._readings.take(self._facts.symbol, self._since)
         except (VenueUnavailable, KeyRejected) as error:
             self._seen.is_outdated = True
             self._back_off("read", error)
             return False
         known = {each.execution_id for each in self._unbooked} | self._book.booked
-        new = [each for each in executions if each.execution_id not in known]
+        new = [each for each in reading.executions if each.execution_id not in known]
         self._unbooked = sorted([*self._unbooked, *new], key=lambda each: each.time)
-        self._since = max(self._since, exchange_at - OVERLAP)
-        self._read_at = exchange_at
-        self._seen.view = View(at, position, tuple(orders))
+        self._since = max(self._since, reading.exchange_at - OVERLAP)
+        self._read_at = reading.exchange_at
+        self._seen.view = View(reading.at, reading.position, reading.orders)
         return True
 
     def _book_until(self, closes: datetime | None) -> None:

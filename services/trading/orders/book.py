@@ -29,6 +29,7 @@ class SessionFacts:
     """The facts of a session that do not change while it runs."""
 
     session_id: UUID
+    account_id: UUID  # of the exchange account
     symbol: str
     strategy_hash: str
     leverage: Decimal

@@ -96,12 +96,12 @@ class _Planner:
 
     def _next_reading(self, view: View) -> datetime:
         """Return when to read the account without a cause: every minute, and shortly before the next close, so that
-        an entry need not wait for it. Sessions read at different times."""
+        an entry need not wait for it. The sessions of an account read together, accounts at different times."""
         due = view.at + RECONCILE_EVERY
         facts, last_bar = self.book.facts, self.book.last_bar
         if last_bar is None:
             return due
-        lead = SHORTEST_LEAD + timedelta(milliseconds=facts.session_id.int % 6000)
+        lead = SHORTEST_LEAD + timedelta(milliseconds=facts.account_id.int % 6000)
         before_close = last_bar + timedelta(milliseconds=2 * facts.interval_ms) - lead
         return min(due, before_close) if view.at < before_close else due
 

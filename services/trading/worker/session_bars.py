@@ -54,8 +54,10 @@ class SessionBars:
 
 def facts_of(session: LiveSession) -> SessionFacts:
     row, strategy = session.row, session.strategy
+    assert row.exchange_account_id is not None, "a live session has an account"
     return SessionFacts(
         session_id=row.session_id,
+        account_id=row.exchange_account_id,
         symbol=row.symbol,
         strategy_hash=row.strategy_hash,
         leverage=strategy.risk.leverage,

@@ -15,13 +15,14 @@ from services.trading.exchange.venue import (
     Refused,
     VenuePosition,
 )
+from services.trading.orders.account_readings import AccountReadings
 from services.trading.orders.actor import CannotStep, SessionActor
 from services.trading.orders.book import SessionFacts
 from services.trading.orders.intents import Intent, IntentState
 from shared.strategy.bars import Bar
 from tests.unit.trading.orders.memory_exchange import SYMBOL, Faults, MemoryExchange
 from tests.unit.trading.orders.memory_store import Database, MemoryStore, Process
-from tests.unit.trading.orders.schedules import SESSION, STRATEGIES, ProcessBars
+from tests.unit.trading.orders.schedules import ACCOUNT, SESSION, STRATEGIES, ProcessBars
 from tests.unit.trading.orders.virtual_time import VirtualLoop, run
 
 S = IntentState
@@ -85,6 +86,7 @@ class Scene:
         strategy = STRATEGIES[0]
         facts = SessionFacts(
             session_id=SESSION,
+            account_id=ACCOUNT,
             symbol=SYMBOL,
             strategy_hash=strategy.content_hash,
             leverage=strategy.risk.leverage,
@@ -95,10 +97,10 @@ class Scene:
         row = Bar(0, Decimal(99), Decimal(100), Decimal(99), Decimal(100), Decimal(1))
         self.rows = [row]
         self.bars = ProcessBars(strategy, self.rows)
-        database = store(self.db, 1, Process(loop, random.Random(1)))
-        self.actor = SessionActor(
-            facts, database, self.venue, self.bars, lambda: loop.now() + waited, exchange_now=loop.now
-        )
+        memory = store(self.db, 1, Process(loop, random.Random(1)))
+        clocks = (lambda: loop.now() + waited, loop.now)
+        readings = AccountReadings(self.venue, *clocks)
+        self.actor = SessionActor(facts, memory, self.venue, readings, self.bars, *clocks)
 
     def run(self, seconds: float = 30) -> "Scene":
         async def main() -> None:
