@@ -13,6 +13,7 @@ import asyncpg
 
 from faults import provoke
 from faults.crash_points import PointsFolder
+from faults.exchange_faults import EXCHANGE_FAULTS, FaultyExchange
 from faults.kinds import InjectedFault
 from faults.plan import FaultRound
 from faults.proxy import Proxy, Weather
@@ -58,6 +59,7 @@ class Injector:
         self._stack = stack
         self._proxies = proxies
         self._points = points
+        self._exchange = FaultyExchange(stack.sandbox)
         self.tally = Tally()
 
     async def inject(self, fault_round: FaultRound) -> None:
@@ -66,7 +68,7 @@ class Injector:
                 group.create_task(self._inject(fault))
 
     async def heal(self) -> None:
-        """Reset the proxies, disarm and resume all processes, and repair provoked failures."""
+        """Reset the proxies, disarm and resume all processes, and repair provoked failures and the exchange."""
         for proxy in self._proxies.values():
             proxy.change(Weather())
         for part in self._stack.service_processes:
@@ -74,6 +76,7 @@ class Injector:
             if (pid := self._stack.pid(part.name)) is not None:
                 _signal(pid, signal.SIGCONT)
         await provoke.heal(self._stack.superuser_dsn)
+        await self._exchange.heal()
 
     async def _inject(self, fault: InjectedFault) -> None:
         await asyncio.sleep(fault.after_s)
@@ -99,6 +102,8 @@ class Injector:
                 await self._terminate_backends()
             case "weather":
                 await self._weather(fault)
+            case "exchange":
+                await self._fail_exchange(fault)
             case "poison":
                 event_id = await provoke.publish_poison(self._stack.superuser_dsn, fault.target, fault.poison)
                 self.tally.poisoned[event_id] = f"{fault}"
@@ -158,6 +163,12 @@ class Injector:
                 await asyncio.sleep(POLL_INTERVAL_S)
         self.tally.outages_s.setdefault(name, []).append(round(time.monotonic() - began, 1))
 
+    async def _fail_exchange(self, fault: InjectedFault) -> None:
+        demand = EXCHANGE_FAULTS[fault.target]
+        await self._exchange.begin(demand)
+        await asyncio.sleep(fault.lasts_s)
+        await self._exchange.end(demand)
+
     async def _terminate_backends(self) -> None:
         with suppress(asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
             connection = await asyncpg.connect(self._stack.superuser_dsn)
@@ -178,6 +189,8 @@ def _name(fault: InjectedFault) -> str:
         return f"{fault.action} at a point"
     if fault.kind == "weather":
         return f"{fault.weather} before {fault.target}"
+    if fault.kind == "exchange":
+        return f"exchange: {fault.target}"
     return fault.kind.replace("_", " ")
 
 

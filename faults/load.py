@@ -8,6 +8,7 @@ from random import Random
 
 from faults.client import LoadTenant, outcome_of
 from faults.evidence import Evidence
+from faults.exchange_faults import FaultyExchange
 from shared.contracts.billing import PlanName
 from shared.testing.api_client import ApiClient, Json
 
@@ -15,6 +16,7 @@ PAUSE_S = 0.35  # mean pause between two actions of a tenant
 NEWCOMER_INTERVAL_S = 4.0
 MAX_RUNNING = 4  # running sessions per tenant
 MAX_CREATED = 25
+LIVE_SHARE = 0.7  # of the sessions of a tenant with an exchange account
 SYMBOLS = ("BTCUSDT", "ETHUSDT")
 INTERVAL = "15"
 READS = (
@@ -101,6 +103,18 @@ class Load:
         for tenant in self.tenants:
             await tenant.join()
 
+    async def open_accounts(self, exchange: FaultyExchange) -> None:
+        """Connect an exchange account for each tenant; some of the sessions started from then on are live."""
+        for tenant in self.tenants:
+            key, secret = await exchange.open_account()
+            body: Json = {
+                "account_name": tenant.next_name("account"),
+                "environment": "SANDBOX",
+                "api_key": key,
+                "api_secret": secret,
+            }
+            await tenant.create("/v1/exchange-accounts", body)
+
     async def furnish(self) -> None:
         """Give each tenant strategies, alerts, watched symbols and sessions before faults begin."""
         for tenant in self.tenants:
@@ -156,6 +170,8 @@ class Load:
             "mode": "PAPER",
             "initial_balance": "10000",
         }
+        if (accounts := tenant.ids["exchange_account_id"]) and tenant.draw.random() < LIVE_SHARE:
+            body |= {"mode": "LIVE", "exchange_account_id": accounts[0]}
         if tenant.ids["bot_configuration_id"] and tenant.draw.random() < 0.5:
             body["bot_configuration_id"] = tenant.draw.choice(tenant.ids["bot_configuration_id"])
         await tenant.create("/v1/sessions", body)

@@ -16,10 +16,11 @@ from rich.console import Console
 from faults.checker import check
 from faults.client import CALL_TIMEOUT_S
 from faults.crash_points import PointsFolder
-from faults.evidence import EXPLAINED, Evidence, dump_topics
+from faults.evidence import EXPLAINED, Evidence, dump_exchange, dump_topics
+from faults.exchange_faults import FaultyExchange
 from faults.injector import Injector
 from faults.load import Load
-from faults.market import Market
+from faults.market import BAR_OF_ORDERS_S, BAR_S, Market
 from faults.plan import plan, points_of
 from faults.proxy import Proxy
 from faults.report import FaultReport
@@ -63,7 +64,8 @@ class Run:
         async with AsyncExitStack() as opened:
             self._proxies: dict[str, Proxy] = {}
             self._points = PointsFolder(self._home / "points")
-            market = Market(self._home / "market", self._options.seed)
+            bar_s = BAR_OF_ORDERS_S if self._trades_live else BAR_S
+            market = Market(self._home / "market", self._options.seed, bar_s)
 
             async def start_proxies(routes: Sequence[ProxyRoute]) -> None:
                 for route in routes:
@@ -83,6 +85,7 @@ class Run:
             await self._load.read_everything()
             await settle(self._stack)  # reads are metered, and their usage is published with a delay
             messages = await dump_topics(stack.kafka, self._home)
+            await dump_exchange(FaultyExchange(stack.sandbox), self._home)
             violations = await self._violations(settled)
         return FaultReport(
             seed=self._options.seed,
@@ -97,6 +100,10 @@ class Run:
             violations=violations,
             seconds=round(time.monotonic() - began, 1),
         )
+
+    @property
+    def _trades_live(self) -> bool:
+        return "D" in self._options.families
 
     def _print(self, text: str) -> None:
         self._console.print(f"  {text}", highlight=False)
@@ -117,6 +124,8 @@ class Run:
             await self._load.begin()
             for tenant in self._load.tenants:
                 await grant(self._stack.database.dsn("billing_app"), tenant.email, tenant.plan)
+            if self._trades_live:
+                await self._load.open_accounts(FaultyExchange(self._stack.sandbox))
             await self._load.furnish()
             loading = asyncio.create_task(self._load.run(stop))
             try:

@@ -12,6 +12,7 @@ import aiohttp
 import asyncpg
 from aiokafka.errors import KafkaError
 
+from faults.exchange_faults import FaultyExchange
 from stack.consumer_lag import consumer_lag
 from stack.health import is_healthy
 from stack.migrate import SERVICES
@@ -26,6 +27,14 @@ BEHIND = """
     SELECT count(*) FROM trading.user_trading_sessions JOIN trading.session_cursors USING (user_id, session_id)
     WHERE status <> 'STOPPED' AND symbol = $1 AND start_time < to_timestamp($2::float8 / 1000)
           AND (last_bar IS NULL OR last_bar < to_timestamp($2::float8 / 1000))
+"""
+# Orders that are not at rest, and sessions whose stop is not done.
+UNDER_WAY = """
+    SELECT (SELECT count(*) FROM trading.order_intents
+            WHERE state IN ('INTENT', 'SENDING', 'UNKNOWN')
+                  OR (state IN ('ACKED', 'PARTIALLY_FILLED') AND price IS NULL)) AS orders,
+           (SELECT count(*) FROM trading.user_trading_sessions WHERE status = 'STOPPING') AS stops,
+           (SELECT count(DISTINCT (user_id, execution_id)) FROM trading.executions) AS booked
 """
 WAITING = " UNION ALL ".join(
     f"""
@@ -85,13 +94,19 @@ def _unready(ready: Mapping[str, bool]) -> str:
 async def _waiting(stack: Stack) -> str:
     """Return what is left to process, or "".
 
-    Checks sessions, then outboxes and parked events, then consumer lag, then days: the order in which one feeds the
-    next.
+    Checks sessions, then orders, then outboxes and parked events, then consumer lag, then days: the order in which
+    one feeds the next.
     """
     connection = await asyncpg.connect(stack.database.owner_dsn)
     try:
         if behind := await _behind(stack, connection):
             return f"{behind} sessions behind the market"
+        executed = len(await FaultyExchange(stack.sandbox).ledger("execution"))
+        live = await connection.fetchrow(UNDER_WAY)
+        if live["orders"] or live["stops"] or live["booked"] != executed:
+            return "{orders} orders and {stops} stops under way, {booked} executions booked".format(**live) + (
+                f" of {executed}"
+            )
         for row in await connection.fetch(WAITING):
             if row["unsent"] or row["parked"]:
                 return f"{row['service']}: {row['unsent']} unsent, {row['parked']} parked"

@@ -210,3 +210,15 @@ FROM trading.candles JOIN trading.series USING (series_id)
          AS compared (name, has)
      CROSS JOIN LATERAL (SELECT pg_temp.as_number(body ->> name) AS said) AS of_event
 WHERE said IS DISTINCT FROM has;
+
+-- The position on the exchange equals that of the fills.
+SELECT format('the position of %s on account %s of user %s is %s on the exchange, %s by the fills', symbol,
+              exchange_account_id, user_id, coalesce(has, 0), coalesce(wanted, 0))
+FROM (SELECT user_id, exchange_account_id, symbol, CASE side WHEN 'Buy' THEN size ELSE -size END AS has
+      FROM on_exchange WHERE kind = 'positions') AS held
+     FULL JOIN (SELECT user_id, exchange_account_id, symbol,
+                       sum(CASE WHEN (action = 'open') = (side = 'LONG') THEN qty ELSE -qty END) AS wanted
+                FROM live_sessions JOIN trading.fills USING (user_id, session_id)
+                GROUP BY user_id, exchange_account_id, symbol) AS filled
+     USING (user_id, exchange_account_id, symbol)
+WHERE coalesce(has, 0) <> coalesce(wanted, 0);

@@ -222,8 +222,8 @@ async def an_answer_shows_data_of_another_tenant(world: World) -> None:
 
 @planted("I6", f"call 19 (POST /v1/alerts) showed tenant {BOB} the canary canaryofann")
 async def a_call_is_answered_with_data_of_another_tenant(world: World) -> None:
-    answer = {**(world.calls[-1].answer or {}), "note": "canaryofann"}
-    world.calls[-1] = replace(world.calls[-1], answer=answer)
+    answer = {**(world.calls[18].answer or {}), "note": "canaryofann"}
+    world.calls[18] = replace(world.calls[18], answer=answer)
 
 
 @planted("I6", "trade.opened/2/1 (key 2) holds the canary canaryofann", "user 1")
@@ -249,6 +249,55 @@ async def a_log_holds_a_password(world: World) -> None:
 @planted("I6", "trade.opened/2/1", f"has the key 2 and is of user 2, public id {ANN}")
 async def an_event_has_the_public_id_of_another_user(world: World) -> None:
     await _change_last_opened_trade(world, public_id=PUBLIC_IDS[1])
+
+
+# The exchange.
+
+
+@planted("I1", "execution x9 of BTCUSDT on account 700 of user 3 is not booked")
+async def an_execution_is_not_booked(world: World) -> None:
+    world.exchange += [
+        _ledger("execution", "Buy", exec_id="x9", order_link_id="link-1", exec_qty="1"),
+    ]
+
+
+@planted("I1", "no intent accounts for order o9 (link link-9) on account 700 of user 3")
+async def an_order_without_an_intent(world: World) -> None:
+    world.exchange += [_ledger("order", "Buy", order_id="o9", order_link_id="link-9")]
+
+
+@planted("I2", "the intent of link link-1 of user 3 has 2 orders on account 700: o1, o9")
+async def an_intent_has_two_orders(world: World) -> None:
+    world.exchange += [_ledger("order", "Buy", order_id="o9", order_link_id="link-1")]
+
+
+@planted("I3", f"the position of BTCUSDT on account {uid('c500')} of user 3 is 1 on the exchange, 2 by the fills")
+async def the_exchange_has_another_position(world: World) -> None:
+    _position(world)["size"] = "1"
+
+
+@planted("I3", f"the position of BTCUSDT on account {uid('c500')} of user 3 is -2 on the exchange, 2 by the fills")
+async def the_exchange_has_the_opposite_position(world: World) -> None:
+    _position(world)["side"] = "Sell"
+
+
+@planted("I3", "is 0 on the exchange, 2 by the fills")
+async def the_exchange_has_no_position(world: World) -> None:
+    world.exchange.remove(_position(world))
+
+
+@planted("I7", "the position of BTCUSDT on account 700 of user 3 has no stop")
+async def a_position_has_no_stop(world: World) -> None:
+    _position(world)["stop_loss"] = "0"
+
+
+def _ledger(kind: str, side: str, **entry: str) -> dict[str, Any]:
+    return {"kind": kind, "uid": "700", "symbol": "BTCUSDT", "side": side, **entry}
+
+
+def _position(world: World) -> dict[str, Any]:
+    (position,) = (entry for entry in world.exchange if entry["kind"] == "positions")
+    return position
 
 
 # I7

@@ -60,7 +60,7 @@ DELETE FROM analytics.trade_facts WHERE trade_id = '{a1001}';
 -- I1 a trade is not booked
 -- > billing: trade {a1001}
 DELETE FROM billing.usage_ledger WHERE trade_id = '{a1001}';
-UPDATE billing.user_subscriptions SET current_period_trades = 1;
+UPDATE billing.user_subscriptions SET current_period_trades = 1 WHERE user_id < 3;
 
 -- I1 requests are not booked
 -- > billing: usage.recorded 1 {a400} other 1
@@ -359,4 +359,18 @@ UPDATE trading.candles SET announced_at = NULL;
 
 -- I7 a session is not stepped
 -- > session {b100} of user 2 is running and has no lease
-DELETE FROM trading.session_leases;
+DELETE FROM trading.session_leases WHERE user_id = 2;
+
+-- I7 an order is not settled
+-- > order link-3 (target-2) of session {c100} of user 3 is still UNKNOWN
+UPDATE trading.order_intents SET state = 'UNKNOWN' WHERE link_id = 'link-3';
+
+-- I2 an execution is booked twice
+-- > execution x2 of user 3 has the quantity 2, and 4 of it is booked
+INSERT INTO trading.executions SELECT user_id, execution_id, 'foreign', session_id, intent_id, part, reason, order_id,
+link_id, parent_link_id, symbol, side, kind, origin, quantity, price, fee, fee_coin, closed_quantity, time, created_at
+FROM trading.executions WHERE execution_id = 'x2';
+
+-- I2 an execution is booked in part
+-- > execution x2 of user 3 has the quantity 2, and 1.5 of it is booked
+UPDATE trading.executions SET part = 1.5 WHERE execution_id = 'x2';
