@@ -218,7 +218,8 @@ FROM (SELECT user_id, exchange_account_id, symbol, CASE side WHEN 'Buy' THEN siz
       FROM on_exchange WHERE kind = 'positions') AS held
      FULL JOIN (SELECT user_id, exchange_account_id, symbol,
                        sum(CASE WHEN (action = 'open') = (side = 'LONG') THEN qty ELSE -qty END) AS wanted
-                FROM live_sessions JOIN trading.fills USING (user_id, session_id)
+                FROM trading.user_trading_sessions JOIN trading.fills USING (user_id, session_id)
+                WHERE NOT is_paper_trading
                 GROUP BY user_id, exchange_account_id, symbol) AS filled
      USING (user_id, exchange_account_id, symbol)
 WHERE coalesce(has, 0) <> coalesce(wanted, 0);

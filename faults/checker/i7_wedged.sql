@@ -18,15 +18,8 @@ FROM trading.order_intents WHERE state IN ('INTENT', 'SENDING', 'UNKNOWN');
 SELECT format('the position of %s on account %s of user %s has no stop', symbol, uid, user_id)
 FROM on_exchange WHERE kind = 'positions' AND size > 0 AND coalesce(stop_loss, 0) = 0;
 
-SELECT format('the position of %s on account %s of user %s is of no running session', symbol, uid, user_id)
-FROM on_exchange
-WHERE kind = 'positions' AND size > 0
-      AND NOT EXISTS (SELECT FROM live_sessions AS session WHERE session.user_id = on_exchange.user_id
-                      AND session.exchange_account_id = on_exchange.exchange_account_id
-                      AND session.symbol = on_exchange.symbol AND status <> 'STOPPED');
-
 SELECT format('order %s (link %s) on account %s of user %s is open, and its session is stopped', opened.order_id,
               link_id, uid, user_id)
 FROM on_exchange AS opened JOIN trading.order_intents AS intent USING (user_id, link_id)
-     JOIN live_sessions AS session USING (user_id, session_id)
+     JOIN trading.user_trading_sessions AS session USING (user_id, session_id)
 WHERE opened.kind = 'open_orders' AND session.status = 'STOPPED';

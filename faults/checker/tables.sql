@@ -144,10 +144,6 @@ SELECT kind, uid, account.user_id, exchange_account_id, body ->> 'symbol' AS sym
 FROM (SELECT kind, uid, entry::jsonb AS body FROM exchange) AS entries
      LEFT JOIN trading.exchange_accounts AS account ON exchange_uid = uid;
 
-CREATE TEMP TABLE live_sessions AS
-SELECT user_id, session_id, exchange_account_id, symbol, status
-FROM trading.user_trading_sessions WHERE NOT is_paper_trading;
-
 CREATE INDEX ON said (topic, event_id);
 CREATE INDEX ON events (topic, event_id);
 CREATE INDEX ON events (topic, thing);

@@ -291,6 +291,24 @@ async def a_position_has_no_stop(world: World) -> None:
     _position(world)["stop_loss"] = "0"
 
 
+@planted("I7", "order o7 (link link-7) on account 800 of user 1 is open, and its session is stopped")
+async def an_order_of_a_stopped_session_is_open(world: World) -> None:
+    await world.sql(
+        f"""
+        INSERT INTO trading.exchange_accounts SELECT (jsonb_populate_record(account, '{{"user_id": 1,
+            "exchange_account_id": "{uid("a500")}", "public_id": "{ANN}", "exchange_uid": "800"}}')).*
+        FROM trading.exchange_accounts AS account;
+        INSERT INTO trading.order_intents SELECT (jsonb_populate_record(intent, '{{"user_id": 1,
+            "session_id": "{uid("a100")}", "exchange_account_id": "{uid("a500")}", "link_id": "link-7"}}')).*
+        FROM trading.order_intents AS intent WHERE link_id = 'link-3'
+        """
+    )
+    sent = {"account_name": "bots"}
+    world.call("POST /v1/exchange-accounts", uid("a500"), "account", sent=sent, answer=sent)
+    order = _ledger("open_orders", "Sell", order_id="o7", order_link_id="link-7")
+    world.exchange.append({**order, "uid": "800"})
+
+
 def _ledger(kind: str, side: str, **entry: str) -> dict[str, Any]:
     return {"kind": kind, "uid": "700", "symbol": "BTCUSDT", "side": side, **entry}
 
