@@ -81,9 +81,11 @@ async def dump_topics(kafka: KafkaAccess | str, folder: Path) -> int:
     return count
 
 
-async def dump_exchange(exchange: FaultyExchange, folder: Path) -> None:
-    """Write the exchange's ledger of orders and executions, its positions and its open orders."""
-    entries = [*await exchange.ledger("order"), *await exchange.ledger("execution")]
+async def dump_exchange(exchange: FaultyExchange, folder: Path) -> tuple[int, int]:
+    """Write the exchange's ledger of orders and executions, its positions and its open orders. Returns how many
+    orders and executions there were."""
+    changes, executions = await exchange.ledger("order"), await exchange.ledger("execution")
+    entries = [*changes, *executions]
     for account in await exchange.accounts():
         for kind in ("positions", "open_orders"):
             rows = account[kind]
@@ -91,6 +93,7 @@ async def dump_exchange(exchange: FaultyExchange, folder: Path) -> None:
             entries += [{**row, "kind": kind, "uid": account["uid"]} for row in rows]
     with (folder / EXCHANGE).open("w") as file:
         file.writelines(json.dumps(entry) + "\n" for entry in entries)
+    return len({change["order_id"] for change in changes}), len(executions)
 
 
 def _message(record: ConsumerRecord) -> dict[str, object]:

@@ -8,7 +8,6 @@ import aiohttp
 
 CREATE = "/v5/order/create"
 ANSWER_TIMEOUT_S = 10
-PAST = {"reset_in_ms": -500}
 
 
 @dataclass(frozen=True)
@@ -34,7 +33,7 @@ EXCHANGE_FAULTS: Mapping[str, ExchangeFault] = {
     "an order's answer is lost": _calls("cut", when="after"),
     "an order is lost": _calls("cut"),
     "an order's answer hangs": _calls("hang", when="after", ms=8_000),
-    "10006 with a past reset time": _calls("ret_code", code=10006, **PAST),
+    "10006 with a past reset time": _calls("ret_code", code=10006, reset_in_ms=-500),
     "10016 after an order": _calls("ret_code", code=10016, when="after"),
     "10016 before an order": _calls("ret_code", code=10016),
     "110079 after an order": _calls("ret_code", code=110079, when="after"),

@@ -20,6 +20,7 @@ from faults.proxy import Proxy, Weather
 from stack.health import is_healthy
 from stack.stack import Stack
 
+ORDERS_WITHIN_S = 40.0  # orders are rarer, and none are sent while a worker is replaced
 REACHED_WITHIN_S = 12.0  # an armed process that does not reach its point in this time is disarmed
 RECOVERED_WITHIN_S = 60.0
 POLL_INTERVAL_S = 0.02
@@ -115,7 +116,7 @@ class Injector:
             if fault.point.startswith("parked."):
                 await provocations.enter_async_context(provoke.failing_trades(self._stack.superuser_dsn))
             self._points.arm(fault.target, fault.point, fault.action, fault.nth)
-        if not await self._has_fired(fault.target):
+        if not await self._has_fired(fault):
             self.tally.missed[fault.point] += 1
         elif fault.action == "KILL":
             self.tally.kills_at[fault.point] += 1
@@ -123,9 +124,10 @@ class Injector:
             self.tally.freezes_at[fault.point] += 1
             await self._wake(fault)
 
-    async def _has_fired(self, process: str) -> bool:
+    async def _has_fired(self, fault: InjectedFault) -> bool:
+        process = fault.target
         try:
-            async with asyncio.timeout(REACHED_WITHIN_S):
+            async with asyncio.timeout(ORDERS_WITHIN_S if fault.point.startswith("orders.") else REACHED_WITHIN_S):
                 while self._points.is_armed(process):
                     await asyncio.sleep(POLL_INTERVAL_S)
         except TimeoutError:

@@ -10,7 +10,7 @@ from sandbox.synthetic_candles import write_candles
 
 BARS = 20_000
 BAR_S = 0.35
-BAR_OF_ORDERS_S = 1.0  # an order has to reach the exchange before the next bar
+BAR_OF_ORDERS_S = 2.0  # an entry has to reach the exchange before the next bar, else it is stale
 ANSWER_TIMEOUT_S = 30
 
 

@@ -35,6 +35,7 @@ from stack.stack import Stack, StackOptions
 TENANTS = 4
 CONNECTIONS = 32
 ANSWERED_WITHIN_S = 60.0
+TRADING_S = 20.0  # after the faults of a round: a worker that was replaced trades again, and meets the exchange's
 
 StartProxies: TypeAlias = Callable[[Sequence[ProxyRoute]], Awaitable[None]]
 
@@ -85,7 +86,7 @@ class Run:
             await self._load.read_everything()
             await settle(self._stack)  # reads are metered, and their usage is published with a delay
             messages = await dump_topics(stack.kafka, self._home)
-            await dump_exchange(FaultyExchange(stack.sandbox), self._home)
+            orders, executions = await dump_exchange(FaultyExchange(stack.sandbox), self._home)
             violations = await self._violations(settled)
         return FaultReport(
             seed=self._options.seed,
@@ -96,6 +97,8 @@ class Run:
             tally=self._injector.tally,
             calls=self._evidence.outcomes,
             messages=messages,
+            orders=orders,
+            executions=executions,
             settled=settled,
             violations=violations,
             seconds=round(time.monotonic() - began, 1),
@@ -155,6 +158,8 @@ class Run:
                 self._progress.begin(fault_round)
                 screen.on_round()
                 await self._injector.inject(fault_round)
+                if self._trades_live:
+                    await asyncio.sleep(TRADING_S)
 
     async def _violations(self, settled: SettledState) -> list[tuple[str, str]]:
         (self._home / EXPLAINED).write_text(json.dumps(self._injector.tally.poisoned))

@@ -74,8 +74,7 @@ def test_the_platform_was_used_during_the_faults(report: Any, home: Path) -> Non
 
 
 def test_live_sessions_traded_on_the_failing_exchange(report: Any, home: Path) -> None:
-    entries = [json.loads(line) for line in (home / "exchange.jsonl").read_text().splitlines()]
-    assert {"order", "execution"} <= {entry["kind"] for entry in entries}
+    assert (home / "exchange.jsonl").read_text().count("\n") > report["executions"] > 2
     assert sum(times for name, times in report["faults"].items() if name.startswith("exchange: ")) == 2 * int(
         ROUNDS
     )
