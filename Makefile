@@ -64,7 +64,7 @@ run-tests: install $(TEST_PEERS)/.installed
 test-durations: install $(TEST_PEERS)/.installed ## Run the tests and list the 20 slowest
 	@$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder -q --durations=20
 
-demo: install ## Run several tenants that trade on paper, and check the results
+demo: install ## Run several tenants on paper and on the sandbox exchange, and check the results
 	@$(BIN)/tradefleet demo
 
 up: install ## Start the whole platform on this machine; Ctrl-C stops it

@@ -1,4 +1,4 @@
-"""`tradefleet session`: compare a finished session with its backtest, or write its report."""
+"""`tradefleet session`: compare a session with its backtest, or write its report."""
 
 import asyncio
 import json
@@ -7,18 +7,19 @@ from decimal import Decimal
 from pathlib import Path
 from uuid import UUID
 
-import asyncpg
 import click
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from cli.options import BadOption, OneLineCommand, quoted
+from cli.options import OneLineCommand
 from cli.report.file import write_page
 from cli.report.session_story import story_of_session
 from cli.report.story import StopRecorder
+from cli.session_drift import drift_command
 from cli.tables import plain, show
-from cli.target import find_dsn, home_option
+from cli.target import home_option
+from cli.trading_database import session_id_of, trading_dsn, with_trading
 from services.trading.operations.verify_session import (
     NotVerifiable,
     SessionRecord,
@@ -26,8 +27,6 @@ from services.trading.operations.verify_session import (
     read_session,
     verify,
 )
-from services.trading.settings import TradingSettings
-from shared.chassis.postgres import INFRASTRUCTURE_FAULTS, Database
 from shared.contracts.types import decimal_text, from_ms, instant_text
 from shared.strategy.execution.outcome import Fill
 from stack.failure import BadInput, CheckFailed
@@ -35,7 +34,10 @@ from stack.failure import BadInput, CheckFailed
 
 @click.group()
 def session() -> None:
-    """Compare a finished session with its backtest, or write its report."""
+    """Compare a session with its backtest, or write its report."""
+
+
+session.add_command(drift_command)
 
 
 @session.command("verify", cls=OneLineCommand)
@@ -45,10 +47,11 @@ def session() -> None:
 def verify_command(session_id: str, home: Path | None, as_json: bool) -> None:
     """Run a backtest of a finished session's bars under its restrictions and compare the fills.
 
-    Exit code 1 if they differ; shows the first difference.
+    Exit code 1 if they differ; shows the first difference. A live session is equal where the market waits for it,
+    on the sandbox exchange; on a real market its prices are the market's: see `session drift`.
     """
-    wanted = _id(session_id)
-    recorded = asyncio.run(_read(trading_dsn(home), wanted))
+    wanted = session_id_of(session_id)
+    recorded = asyncio.run(read_record(trading_dsn(home), wanted))
     try:
         verification = _verify(recorded)
     except NotVerifiable as error:
@@ -71,7 +74,7 @@ def report_command(session_id: str, page: str, home: Path | None, as_json: bool)
 
     Exit code 1 if its fills differ from those of a backtest under its restrictions: see `session verify`.
     """
-    recorded = asyncio.run(_read(trading_dsn(home), _id(session_id)))
+    recorded = asyncio.run(read_record(trading_dsn(home), session_id_of(session_id)))
     if not recorded.bars:
         raise BadInput(f"session {session_id} has received no candle: there is nothing to show")
     recorder = StopRecorder()
@@ -91,32 +94,9 @@ def report_command(session_id: str, page: str, home: Path | None, as_json: bool)
     click.echo(json.dumps(written) if as_json else f"wrote {page}")
 
 
-def _id(text: str) -> UUID:
-    try:
-        if len(text) != 36:
-            raise ValueError("not the canonical form")
-        return UUID(text)
-    except ValueError:
-        raise BadOption(f"ID: {quoted(text)} is not a session id") from None
-
-
-def trading_dsn(home: Path | None) -> str:
-    """Return the DSN of trading's app role. Raises BadInput."""
-    return find_dsn(home, "POSTGRES_APP_DSN", lambda state: state.trading)
-
-
-async def _read(dsn: str, session_id: UUID) -> SessionRecord:
-    """Read the session with trading's app role. Raises BadInput."""
-    dsns = dict.fromkeys(("postgres_app_dsn", "postgres_worker_dsn", "postgres_queue_dsn"), dsn)
-    database = await Database.connect(TradingSettings.model_validate({**dsns, "kafka_bootstrap": ""}))
-    try:
-        return await read_session(database, session_id)
-    except NotVerifiable as error:
-        raise BadInput(str(error)) from error
-    except (*INFRASTRUCTURE_FAULTS, asyncpg.PostgresError) as error:
-        raise BadInput(f"trading's database does not answer: {error!r}") from error
-    finally:
-        await database.close()
+async def read_record(dsn: str, session_id: UUID) -> SessionRecord:
+    """Read a finished session with trading's app role. Raises BadInput."""
+    return await with_trading(dsn, lambda database: read_session(database, session_id))
 
 
 def _verify(recorded: SessionRecord, recorder: StopRecorder | None = None) -> Verification:

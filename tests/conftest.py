@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 from uuid import uuid4
 
 import asyncpg
+import hypothesis
 import pytest
 
 from services.trading.custody.key_ring import new_ring
@@ -27,6 +28,10 @@ from tests.closed_sockets import close_sockets
 from tests.pace import patient
 from tests.scheduling import Scheduling, turn
 from tests.topic_sets import TopicSets
+
+# No deadline for an example: how long it takes depends on the machine.
+hypothesis.settings.register_profile("suite", deadline=None)
+hypothesis.settings.load_profile("suite")
 
 SHARED = ROOT.parent / "shared"
 pytest_plugins = ["tests.reference.table", "tests.hostile.table"]

@@ -12,15 +12,16 @@ import asyncpg
 import click
 from rich.console import Console
 
-from cli.demo import checks, outcome
+from cli.demo import checks, exchange, outcome
 from cli.demo.isolation import try_everything
 from cli.demo.ledger import read_topics, wait_until_consumed
-from cli.demo.options import DemoOptions, RawOptions, read_options
+from cli.demo.options import DemoOptions, Mode, RawOptions, read_options
 from cli.demo.replay import Replay
 from cli.demo.scenario import DemoTenant, Scenario, add_notes, register, set_up, try_paid_features
 from cli.demo.screen import Screen
 from cli.interruption import cancel_on_signals, signals_ignored
 from cli.options import OneLineCommand
+from sandbox.bybit.client import SandboxClient
 from shared.contracts.types import decimal_text
 from shared.testing.api_client import UnexpectedAnswer, open_client
 from shared.testing.operations import read_operations
@@ -34,6 +35,8 @@ SETTLE_TIMEOUT_S = 60
 PLAN_TIMEOUT_S = 15
 ANSWER_TIMEOUT_S = 30
 CONNECTIONS = 16
+LIMITS_FACTOR = 1000  # of the sandbox's rate limits, so that they do not slow the replay
+REQUESTS = "500000"  # from our address in five seconds
 
 
 @click.command(cls=OneLineCommand)
@@ -53,6 +56,11 @@ CONNECTIONS = 16
     show_default=True,
     help="Number of tenants, plus one on FREE.",
 )
+@click.option(
+    "--mode",
+    type=click.Choice(["paper", "exchange", "both"]),
+    help="Where the tenants trade; both, the default: on paper, and one more on the sandbox exchange.",
+)
 @click.option("--bars", type=click.IntRange(1), help="Use only this many bars of each file.")
 @click.option("--bar-ms", type=click.IntRange(1), help="Milliseconds per bar; default: wait for the bots.")
 @click.option("--keep", is_flag=True, help="Keep the platform running until Ctrl-C.")
@@ -64,14 +72,15 @@ def demo(
     fee: str,
     balance: str,
     tenants: int,
+    mode: Mode | None,
     bars: int | None,
     bar_ms: int | None,
     keep: bool,
     as_json: bool,
 ) -> None:
-    """Run several tenants on paper and check the results."""
+    """Run several tenants on paper and on the sandbox exchange, and check the results."""
     home = HOME / f"demo-{time.time_ns() // 1_000_000}"
-    raw = RawOptions(candles, strategy, instrument, fee, balance, tenants, bars, bar_ms)
+    raw = RawOptions(candles, strategy, instrument, fee, balance, tenants, bars, bar_ms, mode)
     with ExitStack() as failed:
         failed.callback(_remove_uninterrupted, home)
         options = read_options(raw, home / "market")
@@ -103,7 +112,7 @@ async def _run(options: DemoOptions, home: Path, console: Console, *, keep: bool
     instruments.write_text(json.dumps({s: _texts(asdict(i)) for s, i in options.instruments.items()}))
     stack_options = StackOptions(
         sandbox=_sandbox_arguments(options, instruments),
-        env={"trading": {"PAPER_FEE": decimal_text(options.fee)}},
+        env={"trading": {"PAPER_FEE": decimal_text(options.fee), "EXCHANGE_REQUESTS": REQUESTS}},
         topic_prefix=f"{home.name}." if "KAFKA_BOOTSTRAP" in os.environ else "",
     )
     async with Stack(home, stack_options, lambda what: console.print(f"  {what}")) as stack:
@@ -141,6 +150,8 @@ def _sandbox_arguments(options: DemoOptions, instruments: Path) -> list[str]:
         arguments.append(f"--bars={options.bars}")
     if options.bar_ms is not None:
         arguments.append(f"--bar-ms={options.bar_ms}")
+    if options.is_on_exchange:
+        arguments += ["--two-phase", f"--limits-factor={LIMITS_FACTOR}"]
     return arguments
 
 
@@ -160,9 +171,10 @@ class Demo:
             self._gateway = await opened.enter_async_context(opening)
             self._owner = await asyncpg.connect(self._stack.database.owner_dsn)
             opened.push_async_callback(self._owner.close)
+            self._sandbox = SandboxClient(self._stack.sandbox, self._gateway.http)
+            self._ledger = exchange.ExchangeLedger(self._sandbox)
             tenants = await self._create_tenants()
             await self._replay(tenants)
-            await self._stop_sessions(tenants)
             await self._settle()
             for tenant in tenants:
                 await add_notes(tenant)
@@ -185,20 +197,26 @@ class Demo:
     async def _create_tenants(self) -> list[DemoTenant]:
         """Register the trading tenants and one on FREE that tries features outside its plan."""
         options = self._options
+        if options.is_on_exchange and (left_out := options.without_stop):
+            self._console.print(f"not on the exchange, for want of a stop: {', '.join(left_out)}")
         scenario = Scenario(
             documents=[document.raw for document in options.documents],
+            live_documents=[document.raw for document in options.live_documents],
             symbols=options.symbols,
             interval=options.interval,
             initial_balance=decimal_text(options.balance),
+            fee=options.fee,
             last_prices={c.symbol: decimal_text(c.bars[min(5, len(c.bars) - 1)].close) for c in options.candles},
             busy=options.busy,
         )
-        tenants = [
-            await self._register(f"tenant{number + 1}", scenario.plan_needed()) for number in range(options.tenants)
-        ]
+        tenants = []
+        for number, mode in enumerate(options.modes):
+            tenant = await self._register(f"tenant{number + 1}", scenario.plan_needed(mode))
+            tenant.mode = mode
+            tenants.append(tenant)
         free = await self._register("free", "FREE")
         for tenant in tenants:
-            await set_up(tenant, scenario)
+            await set_up(tenant, scenario, self._sandbox)
         free.refusals = await try_paid_features(free, scenario)
         expected = 2 if options.busy and len(options.symbols) > 1 else 1
         fault = "" if len(free.refusals) >= expected else f"{len(free.refusals)} of {expected} refused"
@@ -232,7 +250,7 @@ class Demo:
 
     async def _replay(self, tenants: list[DemoTenant]) -> None:
         options = self._options
-        replay = Replay(self._stack, self._gateway.http, self._stack.sandbox, self._owner)
+        replay = Replay(self._stack, self._gateway.http, self._stack.sandbox, self._owner, self._live_sessions())
         screen = Screen(self._console, self._stack.database.owner_dsn, tenants, replay.progress)
         sessions = sum(len(tenant.sessions) for tenant in tenants)
         self._console.print(f"{len(tenants)} tenants, {sessions} sessions; starting the market")
@@ -244,6 +262,14 @@ class Demo:
         self._console.print(f"played {steps} steps in {seconds:.1f} s ({1000 * seconds / steps:.0f} ms each)")
         fault = "" if replay.progress.kills == ["trading", "feed"] else f"only {replay.progress.kills}"
         self._outcome.record("processes_killed", fault, "trading and the feed, once each, during the replay")
+        await self._stop_sessions(tenants)
+        await replay.wait_until_stopped()
+
+    def _live_sessions(self) -> exchange.LiveSessions | None:
+        if not self._options.is_on_exchange:
+            return None
+        metrics = self._stack.health["trading"].removesuffix("readyz") + "metrics"
+        return exchange.LiveSessions(self._owner, self._gateway.http, self._ledger, metrics)
 
     async def _stop_sessions(self, tenants: list[DemoTenant]) -> None:
         for tenant in tenants:
@@ -264,6 +290,12 @@ class Demo:
         pairs = [(s.strategy, v) for r in results for s, v in zip(r.tenant.sessions, r.sessions, strict=True)]
         fault = checks.compare_fingerprints(expected, pairs)
         record("fingerprints_equal_backtests", fault, f"{len(pairs)} sessions")
+        if self._options.is_on_exchange:
+            for name, fault, seen in await exchange.compare(self._owner, self._ledger):
+                record(name, fault, seen)
+            live = [tenant for tenant in tenants if tenant.is_live]
+            fault = await exchange.verify_sessions(self._stack.database.dsn("trading_app"), live)
+            record("live_sessions_verified", fault, "session verify; no drift")
         ledger = await read_topics(self._stack.kafka, self._stack.topic_prefix)
         fault, seen = await checks.compare_fill_times(self._owner, ledger)
         record("fills_committed_as_bars_arrive", fault, seen)
@@ -308,11 +340,11 @@ class Demo:
         return ""
 
     async def _check_isolation(self, tenants: list[DemoTenant]) -> None:
-        """Have the last tenant, on FREE, try to access everything of the first, and vice versa."""
+        """Have the last tenant, on FREE, try to access everything of the one before, and vice versa."""
         operations = read_operations(await self._gateway.must("GET", "/openapi.json"))
         options = self._options
         breaches = []
-        for owner, intruder in ((tenants[0], tenants[-1]), (tenants[-1], tenants[0])):
+        for owner, intruder in ((tenants[-2], tenants[-1]), (tenants[-1], tenants[-2])):
             bodies = intruder.bodies(options.documents[0].raw, options.symbols[0], options.interval)
             breaches += await try_everything(operations, owner, intruder, bodies)
         seen = f"all {len(operations)} operations, both ways"

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from importlib.resources import files
 from pathlib import Path
+from typing import Literal
 
 from cli.backtest import read_strategy
 from cli.candles.file import CandlesError, read_file
@@ -23,6 +24,7 @@ from shared.testing.api_client import Json
 
 EXCHANGE_TIMEOUT_S = 3.5  # including half a second to start the process
 _SYMBOL = re.compile(SYMBOL_PATTERN)
+Mode = Literal["paper", "exchange", "both"]
 CANDLES_HINT = "use recorded candles with --candles SYMBOL=FILE, or omit --candles for synthetic ones"
 
 
@@ -56,6 +58,29 @@ class DemoOptions:
     bars: int | None
     bar_ms: int | None
     busy: bool  # with alerts, watchlists and a configuration in addition to sessions
+    mode: Mode
+
+    @property
+    def live_documents(self) -> list[Document]:
+        """The strategies that can trade on the exchange: those with a stop."""
+        return [document for document in self.documents if document.strategy.risk.has_stop]
+
+    @property
+    def without_stop(self) -> list[str]:
+        return [document.strategy.name for document in self.documents if not document.strategy.risk.has_stop]
+
+    @property
+    def modes(self) -> list[Literal["PAPER", "LIVE"]]:
+        """The mode of each tenant's sessions."""
+        paper = 0 if self.mode == "exchange" else self.tenants
+        live = {"paper": 0, "exchange": self.tenants, "both": 1}[self.mode]
+        modes: list[Literal["PAPER", "LIVE"]] = ["PAPER"] * paper
+        modes += ["LIVE"] * live
+        return modes
+
+    @property
+    def is_on_exchange(self) -> bool:
+        return self.mode != "paper"
 
     @property
     def symbols(self) -> list[str]:
@@ -82,6 +107,7 @@ class RawOptions:
     tenants: int
     bars: int | None
     bar_ms: int | None
+    mode: Mode | None = None
 
 
 def read_options(raw: RawOptions, folder: Path) -> DemoOptions:
@@ -94,6 +120,7 @@ def read_options(raw: RawOptions, folder: Path) -> DemoOptions:
     source, real, paths = _candle_files(raw.candles, interval, folder)
     steps = _steps_of(raw.instruments, list(paths))
     candles = [_read(symbol, path, documents, raw.bars, steps[symbol]) for symbol, path in paths.items()]
+    mode = _mode(raw, documents)
     return DemoOptions(
         source=source,
         real=real,
@@ -105,7 +132,23 @@ def read_options(raw: RawOptions, folder: Path) -> DemoOptions:
         bars=raw.bars,
         bar_ms=raw.bar_ms,
         busy=not (raw.candles and raw.strategies),
+        mode=mode,
     )
+
+
+def _mode(raw: RawOptions, documents: Sequence[Document]) -> Mode:
+    """Return the mode; by default `both`, where that is possible. Raises BadOption."""
+    wanted = raw.mode or "both"
+    if wanted == "paper":
+        return "paper"
+    reason = ""
+    if raw.bar_ms is not None:
+        reason = "the exchange's fills equal the backtest's only if the market waits for the bots: omit --bar-ms"
+    elif not any(document.strategy.risk.has_stop for document in documents):
+        reason = "no strategy has a stop, and the exchange is not traded on without one"
+    if reason and raw.mode is not None:
+        raise BadOption(f"--mode {raw.mode}: {reason}")
+    return "paper" if reason else wanted
 
 
 def _documents(paths: Sequence[str]) -> list[Document]:

@@ -57,7 +57,7 @@ async def fetch_result(tenant: DemoTenant) -> TenantResult:
 
 
 async def fetch_summary(tenant: DemoTenant) -> Json:
-    return await tenant.must("GET", "/v1/performance/summary?mode=PAPER")
+    return await tenant.must("GET", f"/v1/performance/summary?mode={tenant.mode}")
 
 
 def show(console: Console, results: list[TenantResult], outcome: DemoOutcome) -> None:
@@ -81,7 +81,7 @@ def _tenant_table(result: TenantResult) -> Table:
         "win rate %",
         "drawdown %",
         "fingerprint",
-        title=f"{result.tenant.email} ({result.tenant.plan})",
+        title=f"{result.tenant.email} ({result.tenant.plan}{', on the exchange' if result.tenant.is_live else ''})",
         caption=(
             f"analytics: {result.summary['total_trades']} trades, pnl {result.summary['pnl']}; "
             f"usage: {result.usage['total_trades']} trades; alerts: {result.alerts}"

@@ -10,6 +10,7 @@ from typing import Any
 import aiohttp
 import asyncpg
 
+from cli.demo.exchange import LiveSessions
 from shared.contracts.types import from_ms
 from stack.failure import CheckFailed
 from stack.stack import Stack
@@ -17,16 +18,18 @@ from stack.stack import Stack
 # Maximum time without progress of any session: above restart of a process (2 s) and expiry of leases (10 s).
 STALL_TIMEOUT_S = 60
 SUBSCRIBE_TIMEOUT_S = 60
-POLL_INTERVAL_S = 0.01
+POLL_INTERVAL_S = 0.02
 KILL_TRADING_AT = 0.4
 KILL_FEED_AT = 0.7
 
 # Sessions that have not processed the last closed bar, or have not filled at the open of the next bar.
 WAITING = """
-    SELECT count(*) FROM trading.user_trading_sessions JOIN trading.session_cursors USING (user_id, session_id)
-    WHERE status <> 'STOPPED' AND symbol = $1 AND (
-        last_bar IS NULL OR last_bar < $2
-        OR ($3 AND (snapshot->>'pending_entry' IS NOT NULL OR snapshot->>'pending_exit' IS NOT NULL)))
+    SELECT count(*) FROM trading.user_trading_sessions
+    JOIN trading.session_cursors USING (user_id, session_id)
+    JOIN unnest($1::text[], $2::timestamptz[], $3::boolean[]) AS at (symbol, closed, is_open) USING (symbol)
+    WHERE status <> 'STOPPED' AND (
+        last_bar IS NULL OR last_bar < closed
+        OR (is_open AND (snapshot->>'pending_entry' IS NOT NULL OR snapshot->>'pending_exit' IS NOT NULL)))
 """
 
 # Changes whenever a session progresses.
@@ -48,11 +51,20 @@ class ReplayProgress:
 class Replay:
     """Drives the sandbox's control API and watches the sessions' cursors."""
 
-    def __init__(self, stack: Stack, http: aiohttp.ClientSession, sandbox: str, owner: asyncpg.Connection) -> None:
+    def __init__(
+        self,
+        stack: Stack,
+        http: aiohttp.ClientSession,
+        sandbox: str,
+        owner: asyncpg.Connection,
+        live: LiveSessions | None = None,
+    ) -> None:
+        """`live`: those on the exchange, if there are any."""
         self._stack = stack
         self._http = http
         self._control = sandbox + "/control"
         self._owner = owner
+        self._live = live
         self.progress = ReplayProgress()
 
     async def run(self, symbols: list[str], interval: str, bar_ms: int | None, on_step: Callable[[], None]) -> None:
@@ -90,6 +102,17 @@ class Replay:
             await asyncio.sleep(0.05)
         await self._wait_for_sessions(state)
 
+    async def wait_until_stopped(self) -> None:
+        """Wait until the live sessions that are to stop have closed their positions. Raises CheckFailed."""
+        if self._live is None:
+            return
+        try:
+            async with asyncio.timeout(STALL_TIMEOUT_S):
+                while stopping := await self._live.count_stopping():
+                    await asyncio.sleep(POLL_INTERVAL_S)
+        except TimeoutError:
+            raise CheckFailed(f"{stopping} live sessions do not stop; the logs are in {self._stack.home}") from None
+
     async def _kill(self, name: str) -> None:
         await self._stack.kill(name, signal.SIGKILL)
         self.progress.kills.append(name)
@@ -108,18 +131,20 @@ class Replay:
             if loop.time() > check_at:
                 before, position = position, await self._owner.fetchval(POSITIONS)
                 if position == before:
-                    stall = f"{behind} sessions make no progress at {self.progress.clock}"
+                    what = f" ({self._live.waits_for})" if self._live and self._live.waits_for else ""
+                    stall = f"{behind} sessions make no progress at {self.progress.clock}{what}"
                     raise CheckFailed(f"{stall}; the logs are in {self._stack.home}")
                 check_at = loop.time() + STALL_TIMEOUT_S
             await asyncio.sleep(POLL_INTERVAL_S)
         self.progress.behind = 0
 
     async def _behind(self, state: Mapping[str, Any]) -> int:
-        behind = 0
-        for symbol, at in state["symbols"].items():
-            if at["last_closed_ms"] is not None:
-                closed = from_ms(int(at["last_closed_ms"]))
-                behind += await self._owner.fetchval(WAITING, symbol, closed, at["open_ms"] is not None)
+        begun = {symbol: at for symbol, at in state["symbols"].items() if at["last_closed_ms"] is not None}
+        closed = [from_ms(int(at["last_closed_ms"])) for at in begun.values()]
+        is_open = [at["open_ms"] is not None for at in begun.values()]
+        behind = int(await self._owner.fetchval(WAITING, list(begun), closed, is_open))
+        if not behind and self._live is not None:
+            return await self._live.count_busy(state)
         return behind
 
     async def _wait_for_subscriptions(self, topics: set[str]) -> None:

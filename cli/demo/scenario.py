@@ -3,12 +3,17 @@
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Literal
 
+from sandbox.bybit.client import SandboxClient
+from shared.contracts.types import decimal_text
 from shared.testing.api_client import ApiClient, Json
 from shared.testing.tenant import Tenant
 
 PREMIUM_STRATEGIES = 5
 PREMIUM_SYMBOLS = 10
+MARGIN_OF_ACCOUNT = 10  # its balance in multiples of its session's, so that no order lacks margin
 
 
 @dataclass
@@ -22,23 +27,36 @@ class Session:
 @dataclass(kw_only=True)
 class DemoTenant(Tenant):
     plan: str = "PREMIUM"
+    mode: Literal["PAPER", "LIVE"] = "PAPER"
     sessions: list[Session] = field(default_factory=list)
     refusals: list[str] = field(default_factory=list)  # requests that its plan did not allow, with the reason
+
+    @property
+    def is_live(self) -> bool:
+        """Whether it trades on the sandbox exchange."""
+        return self.mode == "LIVE"
 
 
 @dataclass(frozen=True)
 class Scenario:
-    """Setup of each tenant; `busy` adds alerts, a watchlist and a configuration to the sessions."""
+    """Setup of each tenant; `busy` adds alerts, a watchlist and a configuration to the sessions.
+
+    `live_documents` are traded by the tenants on the exchange, at this fee.
+    """
 
     documents: Sequence[Json]
+    live_documents: Sequence[Json]
     symbols: Sequence[str]
     interval: str
     initial_balance: str
+    fee: Decimal
     last_prices: Mapping[str, str]
     busy: bool
 
-    def plan_needed(self) -> str:
-        """Return PREMIUM if it suffices, else PRO."""
+    def plan_needed(self, mode: str) -> str:
+        """Return PREMIUM if it suffices, else PRO: PREMIUM limits the entries of a month on the exchange."""
+        if mode == "LIVE":
+            return "PRO"
         small = len(self.documents) <= PREMIUM_STRATEGIES and len(self.symbols) <= PREMIUM_SYMBOLS
         return "PREMIUM" if small else "PRO"
 
@@ -59,8 +77,11 @@ async def register(gateway: ApiClient, name: str) -> DemoTenant:
     return tenant
 
 
-async def set_up(tenant: DemoTenant, scenario: Scenario) -> None:
-    """Create strategies and sessions; if `busy`, also configurations, alerts and a watchlist."""
+async def set_up(tenant: DemoTenant, scenario: Scenario, sandbox: SandboxClient) -> None:
+    """Create strategies and sessions; if `busy`, also configurations, alerts and a watchlist.
+
+    On the exchange each session has an account of its own, because two on one symbol would share a position.
+    """
     if scenario.busy:
         names = {"username": f"ada-{tenant.canary}", "first_name": "Ada", "last_name": tenant.canary}
         await tenant.must("PATCH", "/v1/me", names)
@@ -73,13 +94,25 @@ async def set_up(tenant: DemoTenant, scenario: Scenario) -> None:
         for symbol in scenario.symbols:
             watched = {"symbol": symbol, "interval": scenario.interval, "ema_period": 20}
             await tenant.make("/v1/watchlist", watched)
-    for document in scenario.documents:
+    for document in scenario.live_documents if tenant.is_live else scenario.documents:
         strategy_id = await tenant.make("/v1/strategies", document)
         for symbol in scenario.symbols:
             request = {**_session(scenario, strategy_id, symbol), "notes": f"of the demo, {tenant.canary}"}
             if scenario.busy:
                 request["bot_configuration_id"] = tenant.first_id("bot_configuration_id")
+            if tenant.is_live:
+                name = f"{document['strategy_name']} on {symbol} {tenant.canary}"
+                account = await _connect_account(tenant, scenario, sandbox, name)
+                request |= {"mode": "LIVE", "exchange_account_id": account}
             await _start(tenant, document, request)
+
+
+async def _connect_account(tenant: DemoTenant, scenario: Scenario, sandbox: SandboxClient, name: str) -> str:
+    """Open an account at the exchange and add its key as a user would. Returns the id of the exchange account."""
+    balance, fee = Decimal(scenario.initial_balance) * MARGIN_OF_ACCOUNT, decimal_text(scenario.fee)
+    opened = await sandbox.open_account(balance=decimal_text(balance), taker_fee=fee, maker_fee=fee)
+    key = {"api_key": opened.api_key, "api_secret": opened.api_secret}
+    return await tenant.make("/v1/exchange-accounts", {"account_name": name, "environment": "SANDBOX", **key})
 
 
 def _session(scenario: Scenario, strategy_id: str, symbol: str) -> Json:

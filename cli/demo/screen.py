@@ -82,6 +82,7 @@ class Screen:
         table = Table(
             "tenant",
             "plan",
+            "trades on",
             "sessions",
             "fills",
             "pnl",
@@ -90,7 +91,10 @@ class Screen:
         )
         for tenant in self._tenants:
             row = rows[tenant.email]
-            table.add_row(tenant.email, tenant.plan, str(row["sessions"]), str(row["fills"]), money(row["pnl"]))
+            place = "the exchange" if tenant.is_live else "paper"
+            table.add_row(
+                tenant.email, tenant.plan, place, str(row["sessions"]), str(row["fills"]), money(row["pnl"])
+            )
         return table
 
 

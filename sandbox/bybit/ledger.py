@@ -4,6 +4,7 @@ change of an order and every execution. Secrets, keys and signatures are not par
 import json
 from collections import deque
 from collections.abc import Iterator, Mapping
+from itertools import islice, takewhile
 from pathlib import Path
 from typing import TextIO
 
@@ -32,15 +33,13 @@ class Ledger:
 
     def select(self, filters: Mapping[str, str], since: int = 0, limit: int = KEPT_ENTRIES) -> list[Json]:
         """Return the last `limit` entries after `since` whose fields equal the filters, oldest first."""
-        found = deque(self._matching(filters, since), maxlen=limit)
-        return list(found)
+        return list(islice(self._matching(filters, since), limit))[::-1]
 
     def _matching(self, filters: Mapping[str, str], since: int) -> Iterator[Json]:
+        """Yield the entries after `since`, newest first."""
+        newer = takewhile(lambda entry: int(str(entry["seq"])) > since, reversed(self._entries))
         return (
-            entry
-            for entry in self._entries
-            if int(str(entry["seq"])) > since
-            and all(str(entry.get(name, "")) == value for name, value in filters.items())
+            entry for entry in newer if all(str(entry.get(name, "")) == value for name, value in filters.items())
         )
 
     def close(self) -> None:

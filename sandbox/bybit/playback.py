@@ -40,10 +40,11 @@ class Playback:
             else:
                 self._exchange.at_open(push.symbol, prices.open, now_ms)
         if self._market.done:
-            self.stand()
+            for symbol, series in self._market.series.items():
+                self._exchange.at_end(symbol, Decimal(series.last_price()), now_ms)
 
     def stand(self) -> None:
-        """Give the engine the current prices: before the first bar, after a jump, and when no open will come."""
+        """Give the engine the current prices: before the first bar and after a jump."""
         is_closed = not self._is_paced and (self._market.stands_at_close or self._market.steps_done == 0)
         for symbol, series in self._market.series.items():
             price, now_ms = Decimal(series.last_price()), self._market.clock_ms

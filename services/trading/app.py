@@ -23,6 +23,7 @@ from services.trading.routes.configurations import ConfigurationRoutes
 from services.trading.routes.exchange_accounts import ExchangeAccountRoutes
 from services.trading.routes.kill_switches import KillSwitchRoutes
 from services.trading.routes.published_strategies import PublishingRoutes
+from services.trading.routes.session_drift import SessionDriftRoutes
 from services.trading.routes.session_parts import SessionPartRoutes
 from services.trading.routes.sessions import LiveTrading, SessionRoutes
 from services.trading.routes.strategies import StrategyRoutes
@@ -71,6 +72,7 @@ def build(
             *ConfigurationRoutes(database).endpoints(),
             *SessionRoutes(database, listing, clock, paper, worker.wake, live).endpoints(),
             *SessionPartRoutes(database).endpoints(),
+            *SessionDriftRoutes(database).endpoints(),
             *TradeRoutes(database).endpoints(),
             *KillSwitchRoutes(database, clock).endpoints(),
             *AccountRiskRoutes(database, clock).endpoints(),

@@ -4,6 +4,7 @@ ProblemError
 ├── LiveTradingOff      403  no real orders on this platform
 ├── RiskNoticeNotAccepted 403  before real orders
 ├── SessionEnded        409  a stopped session cannot change
+├── SessionNotComparable 409  with a backtest: its bars are gone, or too many
 ├── SymbolInUse         409  one live session per exchange account and symbol
 ├── ForeignPosition     409  what is on the exchange already is not the session's
 ├── KillSwitchOn        409  no session starts under it
@@ -43,6 +44,14 @@ class SessionEnded(Conflict):
 
     type = "session-ended"
     title = "The session is stopped"
+
+
+class SessionNotComparable(Conflict):
+    """The session cannot be compared with a backtest: the candles that it has seen are no longer stored, or there
+    are more than this request allows. `detail` says which."""
+
+    type = "session-not-comparable"
+    title = "The session cannot be compared with a backtest"
 
 
 class SymbolInUse(Conflict):

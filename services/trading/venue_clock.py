@@ -50,8 +50,8 @@ class VenueClock:
 
     @property
     def steady(self) -> datetime:
-        """The estimate, but it never goes back, and goes on while the exchange's clock stands, as a replay's does:
-        for waits. While it is ahead it goes slightly slower, so that it does not drift away."""
+        """The estimate, for waits: it never goes back, and continues while the exchange's clock stands, as in a
+        replay. While it is ahead it runs slightly slower, so it does not drift."""
         now = time.monotonic()
         passed, self._steady_at = now - self._steady_at, now
         self._steady = max(self.estimated, self._steady + timedelta(seconds=STEADY_SPEED * passed))

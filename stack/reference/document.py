@@ -17,6 +17,7 @@ from services.trading.routes.configurations import ConfigurationRoutes
 from services.trading.routes.exchange_accounts import ExchangeAccountRoutes
 from services.trading.routes.kill_switches import KillSwitchRoutes
 from services.trading.routes.published_strategies import PublishingRoutes
+from services.trading.routes.session_drift import SessionDriftRoutes
 from services.trading.routes.session_parts import SessionPartRoutes
 from services.trading.routes.sessions import SessionRoutes
 from services.trading.routes.strategies import StrategyRoutes
@@ -57,6 +58,7 @@ def all_endpoints() -> list[Endpoint]:
         *ConfigurationRoutes(UNUSED).endpoints(),
         *SessionRoutes(UNUSED, UNUSED, UNUSED, UNUSED, UNUSED, UNUSED).endpoints(),
         *SessionPartRoutes(UNUSED).endpoints(),
+        *SessionDriftRoutes(UNUSED).endpoints(),
         *TradeRoutes(UNUSED).endpoints(),
         *BacktestRoutes(UNUSED, UNUSED, UNUSED, UNUSED).endpoints(),
         *CandleRoutes(UNUSED, UNUSED).endpoints(),

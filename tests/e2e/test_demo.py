@@ -21,7 +21,7 @@ from tests.integration.stack.commands import open_to_servers
 pytestmark = pytest.mark.timeout(400)
 
 
-def test_only_the_given_strategies_and_candles_are_run_by_each_tenant(
+def test_the_given_strategies_have_the_same_fills_on_paper_and_on_the_exchange(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The command runs in this process, the platform in its own."""
@@ -32,7 +32,8 @@ def test_only_the_given_strategies_and_candles_are_run_by_each_tenant(
     arguments = [
         *(f"--candles={symbol}={file}" for symbol, file in files.items()),
         f"--strategy={strategy}",
-        "--tenants=2",
+        "--tenants=1",
+        "--mode=both",
         "--fee=0.001",
         "--balance=5000",
         "--instrument=tick_size=0.5",
@@ -43,8 +44,12 @@ def test_only_the_given_strategies_and_candles_are_run_by_each_tenant(
     assert done.exit_code == 0, done.output[-4000:]
     result = json.loads(done.stdout.splitlines()[-1])
     assert result["ok"] is True
-    assert [len(tenant["sessions"]) for tenant in result["tenants"]] == [2, 2, 0]
+    modes = [[session["mode"] for session in tenant["sessions"]] for tenant in result["tenants"]]
+    assert modes == [["PAPER"] * 2, ["LIVE"] * 2, []]
     assert [tenant["alerts"] for tenant in result["tenants"]] == [0, 0, 0]
+    paper, live = [[session["fingerprint"] for session in each["sessions"]] for each in result["tenants"][:2]]
+    assert paper == live
+    assert all(session["trades"] for session in result["tenants"][1]["sessions"])
 
 
 @pytest.mark.parametrize(
@@ -59,6 +64,8 @@ def test_only_the_given_strategies_and_candles_are_run_by_each_tenant(
         (["--instrument", "tick_size=x"], "--instrument"),
         (["--tenants", "0"], "--tenants"),
         (["--bars", "0"], "--bars"),
+        (["--mode", "real"], "--mode"),
+        (["--mode", "exchange", "--bar-ms", "5"], "--mode"),
         (["--nope"], "--nope"),
     ],
 )
@@ -83,7 +90,7 @@ def test_a_demo_that_cannot_start_leaves_nothing(tmp_path: Path, monkeypatch: py
 
 TEN_DAYS = "1000"  # bars, and a few more: from ten days on, days have a Sharpe ratio and a volatility
 # Events published only when something is wrong or nearly used up, or when a login ends early: not in this demo.
-OF_TROUBLE = {"session.alarmed", "usage.threshold", "quota.changed", "login.ended"}
+OF_TROUBLE = {"exchange_account.alarmed", "session.alarmed", "usage.threshold", "quota.changed", "login.ended"}
 
 
 @dataclass(frozen=True)
@@ -102,7 +109,7 @@ def default_demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FinishedD
     Its tests are the last of the file, so that it does not run beside the other demos.
     """
     folder = open_to_servers(tmp_path_factory.mktemp("demo"))
-    arguments = ["--bars", TEN_DAYS, "--tenants", "2", "--json", "--keep"]
+    arguments = ["--bars", TEN_DAYS, "--tenants", "2", "--mode", "paper", "--json", "--keep"]
     with subprocess.Popen(
         [sys.executable, "-m", "cli", "demo", *arguments],
         stdout=subprocess.PIPE,
@@ -144,9 +151,13 @@ def test_all_checks_of_the_default_demo_hold(default_demo: FinishedDemo) -> None
 
 
 async def test_every_implemented_column_of_the_old_design_is_filled(default_demo: FinishedDemo) -> None:
+    """All but the tables of exchange accounts, of which a demo on paper has none: see the tests of custody."""
     owner = await asyncpg.connect(default_demo.owner_dsn)
     try:
-        empty = [place for old in OLD.values() for place in old.places if not await is_filled(owner, place)]
+        places = [
+            place for old in OLD.values() for place in old.places if not place.startswith("trading.exchange_")
+        ]
+        empty = [place for place in places if not await is_filled(owner, place)]
     finally:
         await owner.close()
     assert not empty, "\n".join(empty)

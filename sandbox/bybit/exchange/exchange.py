@@ -194,6 +194,12 @@ class Exchange:
         self._journal.at_ms = now_ms
         movement.move(self._markets[symbol], price)
 
+    def at_end(self, symbol: str, price: Decimal, now_ms: int) -> None:
+        """No open will come any more: market orders from now on fill at this price; those that wait stay."""
+        self._journal.at_ms = now_ms
+        market = self._markets[symbol]
+        market.last, market.is_closed = price, False
+
     @exact
     def set_mark_price(self, symbol: str, price: Decimal | None, now_ms: int) -> None:
         """Fix the mark price, and liquidate what it leaves without maintenance margin; None: it follows the last

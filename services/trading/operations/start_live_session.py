@@ -66,8 +66,7 @@ def check_strategy(strategy: Strategy, max_leverage: Decimal) -> None:
     """Check that the strategy protects each position, with a leverage that the account may set. Raises
     InvalidInput."""
     risk = strategy.risk
-    trails_at_once = risk.trailing_stop is not None and not risk.trailing_stop.activation
-    if risk.stop_loss is None and not trails_at_once:
+    if not risk.has_stop:
         raise _fault("strategy_id", "a LIVE session needs a stop_loss, or a trailing_stop without activation")
     if risk.leverage > max_leverage:
         highest = decimal_text(max_leverage)

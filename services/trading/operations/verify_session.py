@@ -8,7 +8,7 @@ from uuid import UUID
 
 from services.trading.domain import Block, Entries, entry_guard, instrument_at
 from services.trading.operations.execution_settings import first_bar_ms_of, strategy_of, terms_of
-from services.trading.queries import candles, sessions, trades
+from services.trading.queries import candles, intents, sessions, trades
 from services.trading.queries.candles import SeriesRow
 from services.trading.queries.restrictions import (
     BY_NUMBER,
@@ -36,6 +36,7 @@ ENTRIES_AFTER: Mapping[Kind, Entries] = {
     "RESUMED": "ALLOWED",
     "PLAN_LIMIT": "PLAN_LIMIT",
     "PLAN_LIMIT_LIFTED": "ALLOWED",
+    "STOPPING": "STOPPING",
 }
 BLOCKED_AFTER: Mapping[Kind, tuple[Block, bool]] = {
     "KILL_SWITCH": ("KILL_SWITCH", True),
@@ -58,8 +59,9 @@ class NotVerifiable(ValueError):
 class SessionRecord:
     """A finished session as recorded. Times are in ms.
 
-    `opened` is the open of the last bar, if step 1 was taken there and its close was not seen. `closed_at` is the
-    time and price of the last bar seen, at which a stop closes.
+    `missed` are the bars at whose close a live session decided an entry that was never filled; they count as
+    refused. `opened` is the open of the last bar, if step 1 was taken there and its close was not seen. `closed_at`
+    is the time and price of the last bar seen, at which a stop closes.
     """
 
     session: SessionRow
@@ -68,6 +70,7 @@ class SessionRecord:
     opened: tuple[int, Decimal] | None
     closed_at: tuple[int, Decimal] | None
     fills: Sequence[Fill]
+    missed: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -98,32 +101,51 @@ class Verification:
 
 
 async def read_session(database: Database, session_id: UUID) -> SessionRecord:
-    """Read the session's record. Raises NotVerifiable."""
+    """Read the record of a stopped session. Raises NotVerifiable."""
+    user_id = await locate_session(database, session_id)
+    async with database.tenant(user_id) as connection:
+        recorded = await read_record(connection, user_id, session_id)
+    if recorded.session.status != "STOPPED":
+        raise NotVerifiable(f"session {session_id} is {recorded.session.status}: stop it first")
+    return recorded
+
+
+async def locate_session(database: Database, session_id: UUID) -> int:
+    """Return the session's tenant. Raises NotVerifiable."""
     async with database.untenanted() as connection:
         user_id = await sessions.locate_session(connection, session_id)
     if user_id is None:
         raise NotVerifiable(f"there is no session {session_id}")
-    async with database.tenant(user_id) as connection:
-        session = await sessions.get_session(connection, user_id, session_id)
-        if session.status != "STOPPED":
-            raise NotVerifiable(f"session {session_id} is {session.status}: stop it first")
-        restrictions = await list_restrictions(connection, user_id, session_id, Slice(BY_NUMBER, MAX_RESTRICTIONS))
-        filled = await trades.list_session_fills(connection, user_id, session_id)
-        if session.last_bar is None:
-            return SessionRecord(session, restrictions, [], None, None, filled)
-        series = await candles.find_series(
-            connection, session.venue, session.symbol, session.interval, session.generation
-        )
-        assert series is not None, "the session stepped through it"
-        bars = await candles.list_bars_between(connection, series.series_id, None, session.last_bar, MAX_BARS)
-        if not bars or bars[-1].open_time_ms != to_ms(session.last_bar):
-            raise NotVerifiable(f"the candles up to its last bar {session.last_bar} are no longer stored")
+    return user_id
+
+
+async def read_record(
+    connection: Connection, user_id: int, session_id: UUID, most_bars: int = MAX_BARS
+) -> SessionRecord:
+    """Read the session as far as it has come. Raises NotFound, NotVerifiable."""
+    session = await sessions.get_session(connection, user_id, session_id)
+    restrictions = await list_restrictions(connection, user_id, session_id, Slice(BY_NUMBER, MAX_RESTRICTIONS))
+    filled = await trades.list_session_fills(connection, user_id, session_id)
+    if session.last_bar is None:
+        return SessionRecord(session, restrictions, [], None, None, filled)
+    series = await candles.find_series(
+        connection, session.venue, session.symbol, session.interval, session.generation
+    )
+    assert series is not None, "the session stepped through it"
+    missed = await intents.list_missed_entries(connection, user_id, session_id)
+    bars = await candles.list_bars_between(connection, series.series_id, None, session.last_bar, most_bars + 1)
+    if len(bars) > most_bars:
+        raise NotVerifiable(f"it has more than {most_bars} bars")
+    if not bars or bars[-1].open_time_ms != to_ms(session.last_bar):
+        raise NotVerifiable(f"the candles up to its last bar {session.last_bar} are no longer stored")
+    opened = closed_at = None
+    if session.status == "STOPPED":
         stop = restrictions[-1]
         opened = await _open_of(connection, series, stop.opened_bar) if stop.opened_bar else None
         closed_at = (bars[-1].open_time_ms, bars[-1].close)
         if stop.price_bar is not None and stop.price_bar > session.last_bar:
             closed_at = await _open_of(connection, series, stop.price_bar)
-    return SessionRecord(session, restrictions, bars, opened, closed_at, filled)
+    return SessionRecord(session, restrictions, bars, opened, closed_at, filled, frozenset(map(to_ms, missed)))
 
 
 async def _open_of(connection: Connection, series: SeriesRow, open_time: datetime) -> tuple[int, Decimal]:
@@ -188,7 +210,10 @@ def _guards(recorded: SessionRecord) -> Iterator[EntryGuard]:
             blocks.update([BLOCKED_AFTER[kind]] if kind in BLOCKED_AFTER else [])
         blocked: Entries = next((block for block, is_on in blocks.items() if is_on), "ALLOWED")
         allowed: Entries = entries if entries != "ALLOWED" else blocked
-        yield (lambda _: "feed_silent") if silent else entry_guard(allowed, recorded.session.limits)
+        if bar.open_time_ms in recorded.missed:
+            yield lambda _: "missed"
+        else:
+            yield entry_guard(allowed, recorded.session.limits, silent=silent)
 
 
 def _line(fill: Fill) -> tuple[object, ...]:

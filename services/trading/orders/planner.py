@@ -81,7 +81,7 @@ class _Planner:
         if self.seen.is_outdated or due <= self.now:
             self._command(Read(), "read")
         else:
-            self.plan.wake_at = min(self.plan.wake_at, due)
+            self._look_again(due)
         self._resolve_sent(view)
         self._watch_foreign(view)
         position = self.book.execution.position
@@ -125,9 +125,12 @@ class _Planner:
             self._wake(due)
 
     def _wake(self, at: datetime) -> None:
-        """Plan again at this time: something will be due."""
-        self.plan.wake_at = min(self.plan.wake_at, at)
+        """Plan again at this time: something that is to be done is due then."""
+        self._look_again(at)
         self.plan.is_deferred = True
+
+    def _look_again(self, at: datetime) -> None:
+        self.plan.wake_at = min(self.plan.wake_at, at)
 
     # Intents.
 
@@ -142,7 +145,7 @@ class _Planner:
             self._move(entry, IntentState.STALE)
             self._note(Incident("entry_stale", f"stale:{entry.link_id}"))
         elif entry.send_before is not None:
-            self._wake(entry.send_before + timedelta(milliseconds=1))
+            self._look_again(entry.send_before + timedelta(milliseconds=1))
 
     def _resolve_interrupted(self) -> None:
         """An intent that is loaded as SENDING was sent or not: another worker passed the gate with it."""

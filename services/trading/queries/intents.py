@@ -255,6 +255,19 @@ async def list_orders(
     return [OrderRow(**row) for row in rows]
 
 
+async def list_missed_entries(connection: Connection, user_id: int, session_id: UUID) -> list[datetime]:
+    """Return the bars whose entry has no fill: stale, dropped, refused or cancelled."""
+    rows = await connection.fetch(
+        """
+        SELECT bar FROM order_intents WHERE user_id = $1 AND session_id = $2 AND leg = 'entry'
+        GROUP BY bar HAVING sum(filled) = 0
+        """,
+        user_id,
+        session_id,
+    )
+    return [row["bar"] for row in rows]
+
+
 async def find_expected_prices(
     connection: Connection, decided: Sequence[tuple[int, UUID, datetime]]
 ) -> dict[UUID, Decimal]:

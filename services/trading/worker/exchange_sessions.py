@@ -68,7 +68,7 @@ class ExchangeSessions:
         self._stop = asyncio.Event()
         self._accounts: dict[AccountName, _Account] = {}
         RUNNING.set_function(lambda: sum(1 for _ in self._running()))
-        BUSY.set_function(lambda: sum(trading.actor.is_busy for trading in self._running()))
+        BUSY.set_function(lambda: self.busy)
 
     async def start(
         self,
@@ -78,7 +78,7 @@ class ExchangeSessions:
     ) -> None:
         """Run the session's orders until it ends, its lease is lost, or `stop`.
 
-        `on_end` is told when the actor ends by itself, with the fault if it failed. Raises as
+        `on_end` is called when the actor ends by itself, with the fault if it failed. Raises as
         `ConnectedAccounts.open`.
         """
         await self.stop(session.row.session_id)
@@ -100,6 +100,11 @@ class ExchangeSessions:
             for session_id, trading in account.sessions.items():
                 if wanted is None or session_id in wanted:
                     trading.actor.wake(account_changed=False)
+
+    @property
+    def busy(self) -> int:
+        """How many sessions have something to do."""
+        return sum(trading.actor.is_busy for trading in self._running())
 
     def _running(self) -> Iterator[_Trading]:
         return (trading for account in self._accounts.values() for trading in account.sessions.values())

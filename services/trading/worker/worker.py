@@ -323,8 +323,9 @@ class Worker:
         self._collect_dropped(series)
 
     async def _start_live(self, session: LiveSession, series: LiveSeries) -> bool:
-        """Let the session trade on its exchange account. Returns False if that is not possible here."""
-        if self._exchange is None:
+        """Let the session trade on its exchange account. Returns False if that is not possible here, or not yet:
+        an entry must not be sent before its lateness is known."""
+        if self._exchange is None or self._clock.last_seen is None:
             return False
         try:
             await self._exchange.start(session, series.series, lambda *ended: self._ended.append(ended))

@@ -102,6 +102,12 @@ class Risk:
         uses = any(each is not None and each.column is not None for each in distances)
         object.__setattr__(self, "uses_indicators", uses)
 
+    @property
+    def has_stop(self) -> bool:
+        """Whether each position has a stop from its entry on: a trailing stop with an activation comes later."""
+        trails_at_once = self.trailing_stop is not None and not self.trailing_stop.activation
+        return self.stop_loss is not None or trails_at_once
+
     def canonical(self) -> dict[str, object]:
         document: dict[str, object] = {
             "position_size": {"type": self.size_type, "value": decimal_text(self.size)},

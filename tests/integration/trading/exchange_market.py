@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import NamedTuple
+from typing import NamedTuple, cast
 from uuid import UUID
 
 from prometheus_client import REGISTRY
@@ -94,7 +94,7 @@ class ExchangeMarket:
         caller = await self.trading.subscribe(user_id)
         account_id = await add_account(self.trading, user_id, self.account.uid)
         await self._store_key(SecretRow(user_id, account_id, 1))
-        strategy_id = await self.trading.strategy(user_id, **document)
+        strategy_id = await self.trading.strategy(user_id, {**CROSS, **document})
         return await start_live(self.trading, caller, account_id, strategy_id=strategy_id)
 
     async def _store_key(self, row: SecretRow) -> None:
@@ -177,7 +177,7 @@ class ExchangeMarket:
         }
         assert await self.open_on_exchange() == ([], [])
 
-    async def open_on_exchange(self) -> tuple[list[object], list[object]]:
+    async def open_on_exchange(self) -> tuple[list[dict[str, str]], list[dict[str, str]]]:
         """Return the account's positions and open orders."""
         query = {"category": "linear", "settleCoin": "USDT"}
         positions = await self.sandbox.get(self.account, "/v5/position/list", **query)
@@ -189,7 +189,7 @@ class ExchangeMarket:
 
 
 def _rows(answer: Json) -> list[dict[str, str]]:
-    return answer["result"]["list"]  # type: ignore[index, return-value]
+    return cast("dict[str, list[dict[str, str]]]", answer["result"])["list"]
 
 
 def to_candle(bar: Bar) -> Candle:

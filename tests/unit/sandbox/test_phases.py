@@ -97,3 +97,22 @@ async def test_after_a_jump_the_prices_are_those_of_now() -> None:
         await sandbox.control("POST", "jump", {"steps_done": 5})
         await buy(sandbox, account, "now")
         assert await executions(sandbox, account) == [("now", "100")]
+
+
+async def test_an_order_that_waits_at_the_end_stays_and_a_later_one_fills_at_the_last_price() -> None:
+    async with serve(Market({"BTCUSDT": BARS}, two_phase=True)) as sandbox:
+        account = await sandbox.open_account()
+        await sandbox.step(7)
+        await buy(sandbox, account, "waits")
+        await sandbox.step()
+        assert (await sandbox.state())["done"] is True
+        await buy(sandbox, account, "late")
+        assert await executions(sandbox, account) == [("late", "88")]
+
+
+async def test_what_a_bar_reaches_is_executed_within_the_bar(two_phase: SandboxClient) -> None:
+    account = await two_phase.open_account()
+    await buy(two_phase, account, "entry", stopLoss="96")
+    await two_phase.step(2)
+    listed = rows(await two_phase.get(account, "/v5/execution/list", category="linear"))
+    assert [int(str(row["execTime"])) for row in reversed(listed)] == [FIRST + HOUR, FIRST + 2 * HOUR - 1]

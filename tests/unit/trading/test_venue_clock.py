@@ -36,3 +36,31 @@ async def test_a_clock_that_nobody_reads_is_asked_once_and_a_read_asks_again_at_
     await _until(api, 2)
     stop.set()
     await following
+
+
+class StandingApi(Api):
+    """As a replay's exchange between two steps."""
+
+    async def server_time(self) -> datetime:
+        return datetime(2026, 1, 1, tzinfo=UTC)
+
+
+async def test_the_steady_clock_continues_while_the_exchange_stands_and_never_goes_back() -> None:
+    clock = VenueClock(StandingApi())  # type: ignore[arg-type]  # all that it uses
+    first = await clock.now()
+    seen = [clock.steady]
+    for _ in range(5):
+        await asyncio.sleep(0.01)
+        await clock.now()
+        seen.append(clock.steady)
+    assert seen == sorted(seen)
+    assert (seen[-1] - first).total_seconds() > 0.04
+    assert clock.estimated < seen[-1]
+
+
+async def test_the_steady_clock_follows_the_exchange_forward() -> None:
+    clock = VenueClock(StandingApi())  # type: ignore[arg-type]  # all that it uses
+    await clock.now()
+    later = datetime(2026, 1, 1, 1, tzinfo=UTC)
+    clock.see(later)
+    assert clock.steady >= later

@@ -6,6 +6,7 @@ from collections import Counter
 import pytest
 
 from services.trading.custody.operations import MAX_ACCOUNTS
+from tests.architecture.old_design import OLD
 from tests.integration.trading.conftest import Trading
 from tests.integration.trading.custody.conftest import KEY, PATH, SECRET, Desk, body, open_desk, refusals
 
@@ -36,6 +37,15 @@ async def test_a_connected_account_is_shown_without_its_secret(desk: Desk) -> No
     assert SECRET not in str(listed)
     assert (await ann.must("GET", f"{PATH}?environment=DEMO"))["items"] == []
     assert await rows(desk) == ONE
+
+
+async def test_the_columns_of_the_old_design_are_filled(desk: Desk) -> None:
+    await desk.added()
+    places = [place for old in OLD.values() for place in old.places if place.startswith("trading.exchange_")]
+    assert len(places) == 2
+    for place in places:
+        table, _, column = place.rpartition(".")
+        assert await desk.trading.fetch(f"SELECT FROM {table} WHERE {column} IS NOT NULL"), place
 
 
 async def test_a_refused_account_is_not_stored_and_the_answer_names_every_reason(desk: Desk) -> None:
@@ -214,11 +224,16 @@ async def test_an_account_is_not_deleted_while_a_session_trades_on_it(desk: Desk
     caller = await desk.trading.subscribe(1)
     session = await desk.trading.start(caller, await desk.trading.strategy(1))
     await desk.trading.fetch(
-        "UPDATE user_trading_sessions SET exchange_account_id = $1 RETURNING 1", path.rpartition("/")[2]
+        "UPDATE user_trading_sessions SET exchange_account_id = $1, is_paper_trading = false RETURNING 1",
+        path.rpartition("/")[2],
     )
     answer = await ann.call("DELETE", path)
     assert (answer.status, answer.body["type"]) == (409, "/problems/exchange-account-in-use")
     await ann.must("POST", f"/v1/sessions/{session.session_id}/stop")
+    assert (await ann.call("DELETE", path)).status == 409  # STOPPING: its orders may still be on the exchange
+    await desk.trading.fetch(
+        "UPDATE user_trading_sessions SET status = 'STOPPED', end_time = start_time, final_balance = 0 RETURNING 1"
+    )
     assert (await ann.call("DELETE", path)).status == 204
     (left,) = await desk.trading.fetch("SELECT exchange_account_id FROM user_trading_sessions")
     assert left["exchange_account_id"] is None

@@ -138,6 +138,8 @@ def differing_bar(strategy: Strategy, bars: Sequence[Bar], terms: Terms) -> tupl
     for index, bar in enumerate(bars):
         series.append(bar)
         wanted, got = runner.step(series, index)
+        if runner.execution.equity <= 0:  # a reversal is not entered then; this runner has sent it with the exit
+            return fills
         if wanted != got:
             return index, wanted, got
         fills += len(got)

@@ -62,7 +62,7 @@ def position_row(**changes: object) -> Row:
         "leverage": "10",
         "takeProfit": "",
         "stopLoss": "49000.00",
-        "updatedTime": str(NOW_MS),
+        "updatedTime": "0",  # as of a contract that was never traded
         **changes,
     }
 

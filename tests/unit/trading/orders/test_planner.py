@@ -1,5 +1,6 @@
 """The planner, rule by rule."""
 
+from datetime import timedelta
 from decimal import Decimal
 
 import pytest
@@ -19,6 +20,7 @@ from services.trading.orders.plan import (
     SetLeverage,
     SetStop,
 )
+from services.trading.orders.planner import plan
 from services.trading.orders.store import Control
 from tests.unit.trading.orders.scenes import D, Scene
 
@@ -100,6 +102,26 @@ def test_a_reversing_entry_waits_until_the_exit_is_done_and_the_account_flat() -
     assert sends(scene) == []
     scene.wait(1).shows()
     assert sends(scene) == ["entry"]
+
+
+def test_a_reversing_entry_that_waits_for_the_exit_leaves_nothing_to_be_done_now() -> None:
+    scene = Scene().entered().close("99").shows("LONG", "1", stop=D(90))
+    scene.sent("exit").wait(1).shows("LONG", "1", stop=D(90), orders=(scene.order(scene.intent("exit").link_id),))
+    made = scene.plan()
+    assert (made.commands, made.records, made.is_deferred) == ([], [], False)
+
+
+def test_a_command_that_waits_for_its_back_off_is_still_to_be_done() -> None:
+    scene = Scene().close("100").shows()
+    scene.seen.not_before["send:entry"] = scene.now + timedelta(seconds=1)
+    assert (scene.plan().commands, scene.plan().is_deferred) == ([], True)
+
+
+def test_an_entry_is_late_by_the_exchanges_clock_however_long_was_waited() -> None:
+    scene = Scene().close("100").shows()
+    waited = scene.now + timedelta(seconds=30)
+    made = plan(scene.book, scene.seen, waited, scene.now)
+    assert made.commands == [Send(scene.intent("entry"))]
 
 
 def test_a_reversing_entry_without_equity_is_dropped() -> None:
