@@ -88,9 +88,7 @@ async def dump_exchange(exchange: FaultyExchange, folder: Path) -> tuple[int, in
     entries = [*changes, *executions]
     for account in await exchange.accounts():
         for kind in ("positions", "open_orders"):
-            rows = account[kind]
-            assert isinstance(rows, list), "the sandbox lists them"
-            entries += [{**row, "kind": kind, "uid": account["uid"]} for row in rows]
+            entries += [{**row, "kind": kind, "uid": account["uid"]} for row in account[kind]]
     with (folder / EXCHANGE).open("w") as file:
         file.writelines(json.dumps(entry) + "\n" for entry in entries)
     return len({change["order_id"] for change in changes}), len(executions)

@@ -29,6 +29,12 @@ def _stream(fault: str, end: str | None = None, **rule: object) -> ExchangeFault
     return ExchangeFault("stream", {"fault": fault, "stream": "private", **rule}, ended)
 
 
+def _liquidity(*levels: tuple[int, str | None]) -> ExchangeFault:
+    """What each order finds: ticks from the price, and how much there."""
+    contract = {"symbol": "ETHUSDT"}
+    return ExchangeFault("liquidity", {**contract, "levels": levels}, {**contract, "levels": None})
+
+
 EXCHANGE_FAULTS: Mapping[str, ExchangeFault] = {
     "an order's answer is lost": _calls("cut", when="after"),
     "an order is lost": _calls("cut"),
@@ -47,6 +53,10 @@ EXCHANGE_FAULTS: Mapping[str, ExchangeFault] = {
     "truncated executions": _calls("truncate", "/v5/execution/list", times=5),
     "orders are not found": ExchangeFault("delays", {"lookup_ms": 3_000}, {"lookup_ms": 0}),
     "slow answers": ExchangeFault("delays", {"answer_ms": 700}, {"answer_ms": 0}),
+    "what happened shows late": ExchangeFault("delays", {"read_ms": 1_500}, {"read_ms": 0}),
+    "the clock jumps ahead": ExchangeFault("clock", {"skew_ms": 8_000}, {"skew_ms": 0}),
+    "orders fill at several prices": _liquidity((0, "0.2"), (2, "0.1"), (5, None)),
+    "orders fill in part": _liquidity((0, "0.3")),
     "a silent stream": _stream("mute", "speak"),
     "streams drop": _stream("drop"),
     "streams are refused": _stream("refuse", "accept"),
@@ -80,9 +90,14 @@ class FaultyExchange:
         opened = await self._control("POST", "accounts", {"balance": "1000000"})
         return opened["api_key"], opened["api_secret"]
 
-    async def accounts(self) -> list[dict[str, object]]:
-        found: list[dict[str, object]] = await self._control("GET", "accounts")
+    async def accounts(self) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = await self._control("GET", "accounts")
         return found
+
+    async def count_open_orders(self) -> int:
+        """Count the open orders that were sent; a position's stop is none of them."""
+        orders = [order for account in await self.accounts() for order in account["open_orders"]]
+        return sum(bool(order["order_link_id"]) for order in orders)
 
     async def ledger(self, kind: str) -> list[dict[str, object]]:
         entries: list[dict[str, object]] = await self._control("GET", f"ledger?kind={kind}&limit=200000")

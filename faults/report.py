@@ -79,6 +79,9 @@ class FaultReport:
             console.print(f"[red]{name}[/] {detail}", highlight=False)
         verdict = "[green]I1 to I7 hold[/]" if self.ok else f"[red]{len(self.violations)} violations[/]"
         console.print(f"seed {self.seed}: {verdict} after {self.seconds:.0f} s")
+        if not self.ok:
+            options = f"--seed {self.seed} --rounds {self.rounds} --family {','.join(self.families)}"
+            console.print(f"repeat: tradefleet faults {options}")
 
     def _all_points(self) -> list[str]:
         return sorted({*self.points, *self.hits})

@@ -33,6 +33,7 @@ UNDER_WAY = """
     SELECT (SELECT count(*) FROM trading.order_intents
             WHERE state IN ('INTENT', 'SENDING', 'UNKNOWN')
                   OR (state IN ('ACKED', 'PARTIALLY_FILLED') AND price IS NULL)) AS orders,
+           (SELECT count(*) FROM trading.order_intents WHERE state IN ('ACKED', 'PARTIALLY_FILLED')) AS open,
            (SELECT count(*) FROM trading.user_trading_sessions WHERE status = 'STOPPING') AS stops,
            (SELECT count(DISTINCT (user_id, execution_id)) FROM trading.executions) AS booked
 """
@@ -101,12 +102,8 @@ async def _waiting(stack: Stack) -> str:
     try:
         if behind := await _behind(stack, connection):
             return f"{behind} sessions behind the market"
-        executed = len(await FaultyExchange(stack.sandbox).ledger("execution"))
-        live = await connection.fetchrow(UNDER_WAY)
-        if live["orders"] or live["stops"] or live["booked"] != executed:
-            return "{orders} orders and {stops} stops under way, {booked} executions booked".format(**live) + (
-                f" of {executed}"
-            )
+        if under_way := await _orders_under_way(stack, connection):
+            return under_way
         for row in await connection.fetch(WAITING):
             if row["unsent"] or row["parked"]:
                 return f"{row['service']}: {row['unsent']} unsent, {row['parked']} parked"
@@ -116,6 +113,17 @@ async def _waiting(stack: Stack) -> str:
     finally:
         await connection.close()
     return f"days of {stale} users not computed" if stale else ""
+
+
+async def _orders_under_way(stack: Stack, connection: asyncpg.Connection) -> str:
+    exchange = FaultyExchange(stack.sandbox)
+    executed, opened = len(await exchange.ledger("execution")), await exchange.count_open_orders()
+    live = await connection.fetchrow(UNDER_WAY)
+    if live["orders"] or live["stops"]:
+        return f"{live['orders']} orders and {live['stops']} stops under way"
+    if (live["booked"], live["open"]) != (executed, opened):
+        return f"{live['booked']} of {executed} executions booked, {live['open']} of {opened} open orders known"
+    return ""
 
 
 async def _behind(stack: Stack, connection: asyncpg.Connection) -> int:

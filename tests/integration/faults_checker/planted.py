@@ -286,6 +286,26 @@ async def the_exchange_has_no_position(world: World) -> None:
     world.exchange.remove(_position(world))
 
 
+@planted("I3", "execution x1 of user 3: its price is 100.5 on the exchange, booked as 100")
+async def an_execution_is_booked_at_another_price(world: World) -> None:
+    _entry(world, exec_id="x1")["exec_price"] = "100.5"
+
+
+@planted("I3", "execution x3 of user 3: its fee is 0.01 on the exchange, booked as 0")
+async def an_execution_is_booked_with_another_fee(world: World) -> None:
+    _entry(world, exec_id="x3")["exec_fee"] = "0.01"
+
+
+@planted("I3", "execution x3 of user 3: its side is BUY on the exchange, booked as SELL")
+async def an_execution_is_booked_on_the_other_side(world: World) -> None:
+    _entry(world, exec_id="x3")["side"] = "Buy"
+
+
+@planted("I3", "the order of link link-3 of user 3 is Cancelled with 0 filled; its intent is ACKED with 0 filled")
+async def an_order_is_cancelled_and_its_intent_is_not(world: World) -> None:
+    _entry(world, kind="order", order_id="o3")["order_status"] = "Cancelled"
+
+
 @planted("I7", "the position of BTCUSDT on account 700 of user 3 has no stop")
 async def a_position_has_no_stop(world: World) -> None:
     _position(world)["stop_loss"] = "0"
@@ -314,8 +334,12 @@ def _ledger(kind: str, side: str, **entry: str) -> dict[str, Any]:
 
 
 def _position(world: World) -> dict[str, Any]:
-    (position,) = (entry for entry in world.exchange if entry["kind"] == "positions")
-    return position
+    return _entry(world, kind="positions")
+
+
+def _entry(world: World, **fields: str) -> dict[str, Any]:
+    (entry,) = (each for each in world.exchange if fields.items() <= each.items())
+    return entry
 
 
 # I7

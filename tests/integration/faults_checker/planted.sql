@@ -225,6 +225,7 @@ UPDATE trading.fills SET fee = fee + 0.000000001 WHERE trade_id = '{a1001}' AND 
 -- I3 fills do not give the quantity
 -- > trade {b1002} of user 2: its quantity is 2, by its fills 3
 UPDATE trading.fills SET qty = 3 WHERE trade_id = '{b1002}';
+CALL pg_temp.write_fingerprints();
 
 -- I3 trades do not give the session
 -- > session {a100} of user 1: its total_pnl is 14.65075001
@@ -374,3 +375,20 @@ FROM trading.executions WHERE execution_id = 'x2';
 -- I2 an execution is booked in part
 -- > execution x2 of user 3 has the quantity 2, and 1.5 of it is booked
 UPDATE trading.executions SET part = 1.5 WHERE execution_id = 'x2';
+
+-- I3 a fill has another price than its execution
+-- > execution x1 of user 3: its price is booked as 100, by its fill 100.01
+UPDATE trading.fills SET price = 100.01 WHERE execution_id = 'x1';
+CALL pg_temp.write_fingerprints();
+
+-- I3 an intent misses a part of its order
+-- > the order of link link-1 of user 3 is Filled with 3 filled; its intent is FILLED with 2 filled
+UPDATE trading.order_intents SET filled = 2 WHERE link_id = 'link-1';
+
+-- I3 an intent ended and its order is open
+-- > the order of link link-3 of user 3 is New with 0 filled; its intent is CANCELLED with 0 filled
+UPDATE trading.order_intents SET state = 'CANCELLED' WHERE link_id = 'link-3';
+
+-- I3 a fingerprint is not that of the fills
+-- > session {a100} of user 1: its fingerprint is 0123, by its fills
+UPDATE trading.user_trading_sessions SET fingerprint = '0123' WHERE user_id = 1;

@@ -287,12 +287,22 @@ def _add_calls_of_cat(world: World) -> None:
 
 
 def _on_exchange() -> list[Json]:
-    orders = [("o1", "link-1", "Buy"), ("o1", "link-1", "Buy"), ("o2", "link-2", "Sell"), ("o3", "link-3", "Sell")]
+    orders = [
+        ("o1", "link-1", "Buy", "PartiallyFilled", "1"),
+        ("o1", "link-1", "Buy", "Filled", "3"),
+        ("o2", "link-2", "Sell", "Filled", "1"),
+        ("o3", "link-3", "Sell", "New", "0"),
+    ]
     executions = [("x1", "link-1", "Buy", "1"), ("x2", "link-1", "Buy", "2"), ("x3", "link-2", "Sell", "1")]
     entries: list[Json] = [
-        *({"kind": "order", "order_id": id_, "order_link_id": link, "side": side} for id_, link, side in orders),
         *(
-            {"kind": "execution", "exec_id": id_, "order_link_id": link, "side": side, "exec_qty": qty}
+            {"kind": "order", "seq": seq, "order_id": id_, "order_link_id": link, "side": side}
+            | {"order_status": status, "cum_exec_qty": filled}
+            for seq, (id_, link, side, status, filled) in enumerate(orders)
+        ),
+        *(
+            {"kind": "execution", "exec_id": id_, "order_link_id": link, "side": side}
+            | {"exec_qty": qty, "exec_price": "100.0", "exec_fee": "0"}
             for id_, link, side, qty in executions
         ),
         {"kind": "positions", "side": "Buy", "size": "2", "stop_loss": "90"},

@@ -117,6 +117,13 @@ INSERT INTO trading.fills (user_id, session_id, fill_number, trade_id, time, act
 SELECT 3, session_id, row_number() OVER (ORDER BY execution_id), '019c0000-0000-7000-8000-0000000c1001', time,
        CASE effect WHEN 'entry' THEN 'open' ELSE 'close' END, 'LONG', part, price, fee, 'x', execution_id
 FROM trading.executions;
+CREATE PROCEDURE pg_temp.write_fingerprints() LANGUAGE sql AS $$
+    UPDATE trading.user_trading_sessions AS session SET fingerprint = encode(sha256(convert_to(
+        (SELECT string_agg(concat_ws(',', (extract(epoch FROM time) * 1000)::bigint, action, side, trim_scale(qty),
+                                     trim_scale(price), reason) || chr(10), '' ORDER BY fill_number)
+         FROM trading.fills AS fill WHERE fill.session_id = session.session_id), 'UTF8')), 'hex')
+$$;
+CALL pg_temp.write_fingerprints();
 INSERT INTO trading.series (venue, symbol, interval) VALUES ('bybit', 'BTCUSDT', '15');
 INSERT INTO trading.candles (series_id, open_time, open, high, low, close, volume, origin, announced_at)
 SELECT series_id, '2026-01-31T10:00Z', 95, 96, 94, 95.5, 12.25, 'STREAM', now() FROM trading.series;
