@@ -1,6 +1,8 @@
 """The faults of the exchange: demands on the sandbox's control API (docs/sandbox-bybit.md), by name."""
 
+import asyncio
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any  # JSON of the control API
 
@@ -8,6 +10,7 @@ import aiohttp
 
 CREATE = "/v5/order/create"
 ANSWER_TIMEOUT_S = 10
+LOOK_EVERY_S = 0.5
 
 
 @dataclass(frozen=True)
@@ -93,6 +96,15 @@ class FaultyExchange:
     async def accounts(self) -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = await self._control("GET", "accounts")
         return found
+
+    async def await_executions(self, count: int, within_s: float) -> None:
+        """Wait until so many more executions have happened, but not longer."""
+        newest = await self._control("GET", "ledger?kind=*&limit=1")
+        since = newest[0]["seq"] if newest else 0
+        with suppress(TimeoutError):
+            async with asyncio.timeout(within_s):
+                while len(await self._control("GET", f"ledger?kind=execution&since={since}")) < count:
+                    await asyncio.sleep(LOOK_EVERY_S)
 
     async def count_open_orders(self) -> int:
         """Count the open orders that were sent; a position's stop is none of them."""

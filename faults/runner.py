@@ -35,7 +35,9 @@ from stack.stack import Stack, StackOptions
 TENANTS = 4
 CONNECTIONS = 32
 ANSWERED_WITHIN_S = 60.0
-TRADING_S = 20.0  # after the faults of a round: a worker that was replaced trades again, and meets the exchange's
+# After the faults of a round: a worker that was replaced trades again, and meets the faults of the exchange.
+EXECUTIONS_A_ROUND = 8
+TRADING_S = 20.0
 
 StartProxies: TypeAlias = Callable[[Sequence[ProxyRoute]], Awaitable[None]]
 
@@ -150,6 +152,7 @@ class Run:
 
     async def _rounds(self) -> None:
         options, began = self._options, time.monotonic()
+        exchange = FaultyExchange(self._stack.sandbox)
         screen = Screen(self._console, self._progress, self._evidence, self._injector.tally)
         async with screen.showing():
             for fault_round in islice(plan(options.seed, options.families), options.rounds):
@@ -159,7 +162,7 @@ class Run:
                 screen.on_round()
                 await self._injector.inject(fault_round)
                 if self._trades_live:
-                    await asyncio.sleep(TRADING_S)
+                    await exchange.await_executions(EXECUTIONS_A_ROUND, TRADING_S)
 
     async def _violations(self, settled: SettledState) -> list[tuple[str, str]]:
         (self._home / EXPLAINED).write_text(json.dumps(self._injector.tally.poisoned))
