@@ -16,7 +16,9 @@ PAUSE_S = 0.35  # mean pause between two actions of a tenant
 NEWCOMER_INTERVAL_S = 4.0
 MAX_RUNNING = 4  # running sessions per tenant
 MAX_CREATED = 25
-LIVE_SHARE = 0.7  # of the sessions of a tenant with an exchange account
+ACCOUNTS = 2  # exchange accounts per tenant of a run with live trading
+LIVE_SHARE = 0.7  # of the sessions of a tenant with exchange accounts
+STOPPED_SHARE = 0.3  # of the stops of such a tenant: a live session needs some bars to trade
 SYMBOLS = ("BTCUSDT", "ETHUSDT")
 INTERVAL = "15"
 READS = (
@@ -104,8 +106,8 @@ class Load:
             await tenant.join()
 
     async def open_accounts(self, exchange: FaultyExchange) -> None:
-        """Connect an exchange account for each tenant; some of the sessions started from then on are live."""
-        for tenant in self.tenants:
+        """Connect exchange accounts for each tenant; most of the sessions started from then on are live."""
+        for tenant in [tenant for tenant in self.tenants for _ in range(ACCOUNTS)]:
             key, secret = await exchange.open_account()
             body: Json = {
                 "account_name": tenant.next_name("account"),
@@ -171,7 +173,7 @@ class Load:
             "initial_balance": "10000",
         }
         if (accounts := tenant.ids["exchange_account_id"]) and tenant.draw.random() < LIVE_SHARE:
-            body |= {"mode": "LIVE", "exchange_account_id": accounts[0]}
+            body |= {"mode": "LIVE", "exchange_account_id": tenant.draw.choice(accounts)}
         if tenant.ids["bot_configuration_id"] and tenant.draw.random() < 0.5:
             body["bot_configuration_id"] = tenant.draw.choice(tenant.ids["bot_configuration_id"])
         await tenant.create("/v1/sessions", body)
@@ -179,6 +181,8 @@ class Load:
     async def _stop_session(self, tenant: LoadTenant) -> None:
         """Stop the oldest session. If the answer is lost, it is stopped again later."""
         if len(tenant.ids["session_id"]) < MAX_RUNNING:
+            return
+        if tenant.ids["exchange_account_id"] and tenant.draw.random() > STOPPED_SHARE:
             return
         session_id = tenant.ids["session_id"][0]
         answer = await tenant.call("POST", f"/v1/sessions/{session_id}/stop", {})

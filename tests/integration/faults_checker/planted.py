@@ -271,6 +271,11 @@ async def an_intent_has_two_orders(world: World) -> None:
     world.exchange += [_ledger("order", "Buy", order_id="o9", order_link_id="link-1")]
 
 
+@planted("I2", "execution x2 of user 3 has the quantity 2.5, and 2 of it is booked")
+async def an_execution_is_booked_in_part(world: World) -> None:
+    _entry(world, exec_id="x2")["exec_qty"] = "2.5"
+
+
 @planted("I3", f"the position of BTCUSDT on account {uid('c500')} of user 3 is 1 on the exchange, 2 by the fills")
 async def the_exchange_has_another_position(world: World) -> None:
     _position(world)["size"] = "1"

@@ -372,10 +372,6 @@ INSERT INTO trading.executions SELECT user_id, execution_id, 'foreign', session_
 link_id, parent_link_id, symbol, side, kind, origin, quantity, price, fee, fee_coin, closed_quantity, time, created_at
 FROM trading.executions WHERE execution_id = 'x2';
 
--- I2 an execution is booked in part
--- > execution x2 of user 3 has the quantity 2, and 1.5 of it is booked
-UPDATE trading.executions SET part = 1.5 WHERE execution_id = 'x2';
-
 -- I3 a fill has another price than its execution
 -- > execution x1 of user 3: its price is booked as 100, by its fill 100.01
 UPDATE trading.fills SET price = 100.01 WHERE execution_id = 'x1';
