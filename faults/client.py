@@ -27,6 +27,7 @@ CREATED = {
     "/v1/sessions": "session",
     "/v1/alerts": "alert",
     "/v1/watchlist": "watch",
+    "/v1/exchange-accounts": "account",
 }
 
 

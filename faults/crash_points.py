@@ -16,6 +16,7 @@ AT_REST = frozenset(
         "worker.after_claim",
         "worker.after_decision",
         "worker.after_quiet_step",
+        "orders.after_commit",
         "alerts.after_firing",
     }
 )

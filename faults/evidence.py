@@ -10,15 +10,16 @@ from typing import Any
 from aiokafka import ConsumerRecord
 
 from faults.calls import Call, CallLedger, CreatedObject, Json, Outcome
+from faults.exchange_faults import FaultyExchange
 from shared.chassis.clock import utc_now
 from shared.chassis.events.broker_access import KafkaAccess
 from stack.topic_messages import read_messages
 from stack.topics import topics_of
 
-CALLS, TOPICS, CANARIES = "calls.jsonl", "topics.jsonl", "canaries.jsonl"
+CALLS, TOPICS, CANARIES, EXCHANGE = "calls.jsonl", "topics.jsonl", "canaries.jsonl", "exchange.jsonl"
 EXPLAINED = "explained.json"
 # Not recorded, because a reader of the evidence could act as the tenant.
-SECRETS = frozenset({"password", "access_token", "refresh_token"})
+SECRETS = frozenset({"password", "access_token", "refresh_token", "api_key", "api_secret"})
 
 
 @dataclass(frozen=True)
@@ -78,6 +79,19 @@ async def dump_topics(kafka: KafkaAccess | str, folder: Path) -> int:
             file.write(json.dumps(_message(record)) + "\n")
             count += 1
     return count
+
+
+async def dump_exchange(exchange: FaultyExchange, folder: Path) -> tuple[int, int]:
+    """Write the exchange's ledger of orders and executions, its positions and its open orders. Returns how many
+    orders and executions there were."""
+    changes, executions = await exchange.ledger("order"), await exchange.ledger("execution")
+    entries = [*changes, *executions]
+    for account in await exchange.accounts():
+        for kind in ("positions", "open_orders"):
+            entries += [{**row, "kind": kind, "uid": account["uid"]} for row in account[kind]]
+    with (folder / EXCHANGE).open("w") as file:
+        file.writelines(json.dumps(entry) + "\n" for entry in entries)
+    return len({change["order_id"] for change in changes}), len(executions)
 
 
 def _message(record: ConsumerRecord) -> dict[str, object]:

@@ -13,12 +13,14 @@ import asyncpg
 
 from faults import provoke
 from faults.crash_points import PointsFolder
+from faults.exchange_faults import EXCHANGE_FAULTS, FaultyExchange
 from faults.kinds import InjectedFault
 from faults.plan import FaultRound
 from faults.proxy import Proxy, Weather
 from stack.health import is_healthy
 from stack.stack import Stack
 
+ORDERS_WITHIN_S = 40.0  # orders are rarer, and none are sent while a worker is replaced
 REACHED_WITHIN_S = 12.0  # an armed process that does not reach its point in this time is disarmed
 RECOVERED_WITHIN_S = 60.0
 POLL_INTERVAL_S = 0.02
@@ -58,6 +60,7 @@ class Injector:
         self._stack = stack
         self._proxies = proxies
         self._points = points
+        self._exchange = FaultyExchange(stack.sandbox)
         self.tally = Tally()
 
     async def inject(self, fault_round: FaultRound) -> None:
@@ -66,7 +69,7 @@ class Injector:
                 group.create_task(self._inject(fault))
 
     async def heal(self) -> None:
-        """Reset the proxies, disarm and resume all processes, and repair provoked failures."""
+        """Reset the proxies, disarm and resume all processes, and repair provoked failures and the exchange."""
         for proxy in self._proxies.values():
             proxy.change(Weather())
         for part in self._stack.service_processes:
@@ -74,6 +77,7 @@ class Injector:
             if (pid := self._stack.pid(part.name)) is not None:
                 _signal(pid, signal.SIGCONT)
         await provoke.heal(self._stack.superuser_dsn)
+        await self._exchange.heal()
 
     async def _inject(self, fault: InjectedFault) -> None:
         await asyncio.sleep(fault.after_s)
@@ -99,6 +103,8 @@ class Injector:
                 await self._terminate_backends()
             case "weather":
                 await self._weather(fault)
+            case "exchange":
+                await self._fail_exchange(fault)
             case "poison":
                 event_id = await provoke.publish_poison(self._stack.superuser_dsn, fault.target, fault.poison)
                 self.tally.poisoned[event_id] = f"{fault}"
@@ -110,7 +116,7 @@ class Injector:
             if fault.point.startswith("parked."):
                 await provocations.enter_async_context(provoke.failing_trades(self._stack.superuser_dsn))
             self._points.arm(fault.target, fault.point, fault.action, fault.nth)
-        if not await self._has_fired(fault.target):
+        if not await self._has_fired(fault):
             self.tally.missed[fault.point] += 1
         elif fault.action == "KILL":
             self.tally.kills_at[fault.point] += 1
@@ -118,9 +124,10 @@ class Injector:
             self.tally.freezes_at[fault.point] += 1
             await self._wake(fault)
 
-    async def _has_fired(self, process: str) -> bool:
+    async def _has_fired(self, fault: InjectedFault) -> bool:
+        process = fault.target
         try:
-            async with asyncio.timeout(REACHED_WITHIN_S):
+            async with asyncio.timeout(ORDERS_WITHIN_S if fault.point.startswith("orders.") else REACHED_WITHIN_S):
                 while self._points.is_armed(process):
                     await asyncio.sleep(POLL_INTERVAL_S)
         except TimeoutError:
@@ -158,6 +165,12 @@ class Injector:
                 await asyncio.sleep(POLL_INTERVAL_S)
         self.tally.outages_s.setdefault(name, []).append(round(time.monotonic() - began, 1))
 
+    async def _fail_exchange(self, fault: InjectedFault) -> None:
+        demand = EXCHANGE_FAULTS[fault.target]
+        await self._exchange.begin(demand)
+        await asyncio.sleep(fault.lasts_s)
+        await self._exchange.end(demand)
+
     async def _terminate_backends(self) -> None:
         with suppress(asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
             connection = await asyncpg.connect(self._stack.superuser_dsn)
@@ -178,6 +191,8 @@ def _name(fault: InjectedFault) -> str:
         return f"{fault.action} at a point"
     if fault.kind == "weather":
         return f"{fault.weather} before {fault.target}"
+    if fault.kind == "exchange":
+        return f"exchange: {fault.target}"
     return fault.kind.replace("_", " ")
 
 

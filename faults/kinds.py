@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from random import Random
 from typing import Literal, TypeAlias, get_args
 
+from faults.exchange_faults import EXCHANGE_FAULTS
 from faults.proxy import WeatherKind
 from shared.chassis.crash_points import Point
 from shared.contracts.catalog import EVENTS
@@ -19,18 +20,29 @@ Kind = Literal[
     "crash_kafka",
     "terminate_backends",
     "weather",  # bad network conditions in front of a server
+    "exchange",  # answers, delays and streams of the exchange
     "poison",  # a message on a topic that no consumer can handle
 ]
 Poison = Literal["no JSON", "too deep", "no UTF-8", "a NUL", "a version of 4,301 digits", "nobody's"]
 
 BAD_WEATHER: tuple[WeatherKind, ...] = ("latency", "resets", "half_open", "slices")
-FREQUENT_POINTS = ("transaction.", "consumer.", "inbox.", "feed.")  # hit several times a second
+FREQUENT_POINTS = (
+    "transaction.",
+    "consumer.",
+    "inbox.",
+    "feed.",
+    "orders.before_commit",
+    "orders.after_commit",
+)  # hit several times a second
 SESSION_TIMEOUT_S = 10.0  # of consumer groups: a member that is silent for longer loses its partitions
 
 
 @dataclass(frozen=True)
 class InjectedFault:
-    """`target` is a process, a server or a topic. `lasts_s` is how long a freeze or bad weather lasts."""
+    """`target` is a process, a server, a topic or an entry of `EXCHANGE_FAULTS`.
+
+    `lasts_s` is how long a freeze or bad weather lasts.
+    """
 
     kind: Kind
     target: str
@@ -48,6 +60,7 @@ class InjectedFault:
             "strike": f"{self.action} {self.target} at {self.point}, hit {self.nth}",
             "kill": f"KILL {self.target}",
             "freeze": f"STOP {self.target}",
+            "exchange": f"exchange: {self.target}",
             "weather": f"{self.weather} before {self.target}",
             "poison": f"poison on {self.target}: {self.poison}",
         }.get(self.kind, self.kind.replace("_", " "))
@@ -108,6 +121,10 @@ def weather_before(server: str) -> Draw:
 def crash(server: Literal["postgres", "kafka"]) -> Draw:
     kind: Kind = "crash_postgres" if server == "postgres" else "crash_kafka"
     return lambda _: InjectedFault(kind, server)
+
+
+def exchange_fault(random: Random) -> InjectedFault:
+    return InjectedFault("exchange", random.choice(sorted(EXCHANGE_FAULTS)), lasts_s=round(random.uniform(2, 6), 1))
 
 
 def terminate_backends(_: Random) -> InjectedFault:

@@ -8,6 +8,7 @@ from random import Random
 
 from faults.client import LoadTenant, outcome_of
 from faults.evidence import Evidence
+from faults.exchange_faults import FaultyExchange
 from shared.contracts.billing import PlanName
 from shared.testing.api_client import ApiClient, Json
 
@@ -15,6 +16,9 @@ PAUSE_S = 0.35  # mean pause between two actions of a tenant
 NEWCOMER_INTERVAL_S = 4.0
 MAX_RUNNING = 4  # running sessions per tenant
 MAX_CREATED = 25
+ACCOUNTS = 2  # exchange accounts per tenant of a run with live trading
+LIVE_SHARE = 0.7  # of the sessions of a tenant with exchange accounts
+STOPPED_SHARE = 0.3  # of the stops of such a tenant: a live session needs some bars to trade
 SYMBOLS = ("BTCUSDT", "ETHUSDT")
 INTERVAL = "15"
 READS = (
@@ -101,6 +105,18 @@ class Load:
         for tenant in self.tenants:
             await tenant.join()
 
+    async def open_accounts(self, exchange: FaultyExchange) -> None:
+        """Connect exchange accounts for each tenant; most of the sessions started from then on are live."""
+        for tenant in [tenant for tenant in self.tenants for _ in range(ACCOUNTS)]:
+            key, secret = await exchange.open_account()
+            body: Json = {
+                "account_name": tenant.next_name("account"),
+                "environment": "SANDBOX",
+                "api_key": key,
+                "api_secret": secret,
+            }
+            await tenant.create("/v1/exchange-accounts", body)
+
     async def furnish(self) -> None:
         """Give each tenant strategies, alerts, watched symbols and sessions before faults begin."""
         for tenant in self.tenants:
@@ -156,6 +172,8 @@ class Load:
             "mode": "PAPER",
             "initial_balance": "10000",
         }
+        if (accounts := tenant.ids["exchange_account_id"]) and tenant.draw.random() < LIVE_SHARE:
+            body |= {"mode": "LIVE", "exchange_account_id": tenant.draw.choice(accounts)}
         if tenant.ids["bot_configuration_id"] and tenant.draw.random() < 0.5:
             body["bot_configuration_id"] = tenant.draw.choice(tenant.ids["bot_configuration_id"])
         await tenant.create("/v1/sessions", body)
@@ -163,6 +181,8 @@ class Load:
     async def _stop_session(self, tenant: LoadTenant) -> None:
         """Stop the oldest session. If the answer is lost, it is stopped again later."""
         if len(tenant.ids["session_id"]) < MAX_RUNNING:
+            return
+        if tenant.ids["exchange_account_id"] and tenant.draw.random() > STOPPED_SHARE:
             return
         session_id = tenant.ids["session_id"][0]
         answer = await tenant.call("POST", f"/v1/sessions/{session_id}/stop", {})

@@ -10,14 +10,16 @@ from sandbox.synthetic_candles import write_candles
 
 BARS = 20_000
 BAR_S = 0.35
+BAR_OF_ORDERS_S = 2.0  # an entry has to reach the exchange before the next bar, else it is stale
 ANSWER_TIMEOUT_S = 30
 
 
 class Market:
     """Candles generated from the seed."""
 
-    def __init__(self, folder: Path, seed: int) -> None:
+    def __init__(self, folder: Path, seed: int, bar_s: float) -> None:
         self._folder = folder
+        self._bar_s = bar_s
         self._seed = seed
 
     def arguments(self) -> list[str]:
@@ -34,4 +36,4 @@ class Market:
                 with suppress(aiohttp.ClientError, TimeoutError):
                     async with http.post("/control/step", json={"count": 1}) as answer:
                         answer.raise_for_status()
-                await asyncio.sleep(BAR_S)
+                await asyncio.sleep(self._bar_s)

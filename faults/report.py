@@ -20,6 +20,8 @@ class FaultReport:
     tally: Tally
     calls: Counter[str]
     messages: int
+    orders: int  # on the exchange
+    executions: int
     settled: SettledState
     violations: list[tuple[str, str]]  # invariant and detail
     seconds: float
@@ -50,6 +52,8 @@ class FaultReport:
             "outages_s": tally.outages_s,
             "calls": {outcome: self.calls[outcome] for outcome in ("ok", "failed", "unknown")},
             "messages": self.messages,
+            "orders": self.orders,
+            "executions": self.executions,
             "ready_s": self.settled.ready_s,
             "settled_s": self.settled.seconds,
             "seconds": self.seconds,
@@ -68,12 +72,16 @@ class FaultReport:
         console.print(f"calls: {calls['ok']} ok, {calls['failed']} failed, {calls['unknown']} unknown")
         console.print(
             f"ready {self.settled.ready_s} s after healing, settled after {self.settled.seconds} s; "
-            f"{self.messages} messages on the topics"
+            f"{self.messages} messages on the topics; "
+            f"{self.orders} orders and {self.executions} executions on the exchange"
         )
         for name, detail in self.violations:
             console.print(f"[red]{name}[/] {detail}", highlight=False)
         verdict = "[green]I1 to I7 hold[/]" if self.ok else f"[red]{len(self.violations)} violations[/]"
         console.print(f"seed {self.seed}: {verdict} after {self.seconds:.0f} s")
+        if not self.ok:
+            options = f"--seed {self.seed} --rounds {self.rounds} --family {','.join(self.families)}"
+            console.print(f"repeat: tradefleet faults {options}")
 
     def _all_points(self) -> list[str]:
         return sorted({*self.points, *self.hits})

@@ -16,10 +16,11 @@ from rich.console import Console
 from faults.checker import check
 from faults.client import CALL_TIMEOUT_S
 from faults.crash_points import PointsFolder
-from faults.evidence import EXPLAINED, Evidence, dump_topics
+from faults.evidence import EXPLAINED, Evidence, dump_exchange, dump_topics
+from faults.exchange_faults import FaultyExchange
 from faults.injector import Injector
 from faults.load import Load
-from faults.market import Market
+from faults.market import BAR_OF_ORDERS_S, BAR_S, Market
 from faults.plan import plan, points_of
 from faults.proxy import Proxy
 from faults.report import FaultReport
@@ -34,6 +35,9 @@ from stack.stack import Stack, StackOptions
 TENANTS = 4
 CONNECTIONS = 32
 ANSWERED_WITHIN_S = 60.0
+# After the faults of a round: a worker that was replaced trades again, and meets the faults of the exchange.
+EXECUTIONS_A_ROUND = 8
+TRADING_S = 20.0
 
 StartProxies: TypeAlias = Callable[[Sequence[ProxyRoute]], Awaitable[None]]
 
@@ -63,7 +67,8 @@ class Run:
         async with AsyncExitStack() as opened:
             self._proxies: dict[str, Proxy] = {}
             self._points = PointsFolder(self._home / "points")
-            market = Market(self._home / "market", self._options.seed)
+            bar_s = BAR_OF_ORDERS_S if self._trades_live else BAR_S
+            market = Market(self._home / "market", self._options.seed, bar_s)
 
             async def start_proxies(routes: Sequence[ProxyRoute]) -> None:
                 for route in routes:
@@ -83,6 +88,7 @@ class Run:
             await self._load.read_everything()
             await settle(self._stack)  # reads are metered, and their usage is published with a delay
             messages = await dump_topics(stack.kafka, self._home)
+            orders, executions = await dump_exchange(FaultyExchange(stack.sandbox), self._home)
             violations = await self._violations(settled)
         return FaultReport(
             seed=self._options.seed,
@@ -93,10 +99,16 @@ class Run:
             tally=self._injector.tally,
             calls=self._evidence.outcomes,
             messages=messages,
+            orders=orders,
+            executions=executions,
             settled=settled,
             violations=violations,
             seconds=round(time.monotonic() - began, 1),
         )
+
+    @property
+    def _trades_live(self) -> bool:
+        return "D" in self._options.families
 
     def _print(self, text: str) -> None:
         self._console.print(f"  {text}", highlight=False)
@@ -117,6 +129,8 @@ class Run:
             await self._load.begin()
             for tenant in self._load.tenants:
                 await grant(self._stack.database.dsn("billing_app"), tenant.email, tenant.plan)
+            if self._trades_live:
+                await self._load.open_accounts(FaultyExchange(self._stack.sandbox))
             await self._load.furnish()
             loading = asyncio.create_task(self._load.run(stop))
             try:
@@ -138,6 +152,7 @@ class Run:
 
     async def _rounds(self) -> None:
         options, began = self._options, time.monotonic()
+        exchange = FaultyExchange(self._stack.sandbox)
         screen = Screen(self._console, self._progress, self._evidence, self._injector.tally)
         async with screen.showing():
             for fault_round in islice(plan(options.seed, options.families), options.rounds):
@@ -146,6 +161,8 @@ class Run:
                 self._progress.begin(fault_round)
                 screen.on_round()
                 await self._injector.inject(fault_round)
+                if self._trades_live:
+                    await exchange.await_executions(EXECUTIONS_A_ROUND, TRADING_S)
 
     async def _violations(self, settled: SettledState) -> list[tuple[str, str]]:
         (self._home / EXPLAINED).write_text(json.dumps(self._injector.tally.poisoned))

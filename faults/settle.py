@@ -12,6 +12,7 @@ import aiohttp
 import asyncpg
 from aiokafka.errors import KafkaError
 
+from faults.exchange_faults import FaultyExchange
 from stack.consumer_lag import consumer_lag
 from stack.health import is_healthy
 from stack.migrate import SERVICES
@@ -26,6 +27,15 @@ BEHIND = """
     SELECT count(*) FROM trading.user_trading_sessions JOIN trading.session_cursors USING (user_id, session_id)
     WHERE status <> 'STOPPED' AND symbol = $1 AND start_time < to_timestamp($2::float8 / 1000)
           AND (last_bar IS NULL OR last_bar < to_timestamp($2::float8 / 1000))
+"""
+# Orders that are not at rest, and sessions whose stop is not done.
+UNDER_WAY = """
+    SELECT (SELECT count(*) FROM trading.order_intents
+            WHERE state IN ('INTENT', 'SENDING', 'UNKNOWN')
+                  OR (state IN ('ACKED', 'PARTIALLY_FILLED') AND price IS NULL)) AS orders,
+           (SELECT count(*) FROM trading.order_intents WHERE state IN ('ACKED', 'PARTIALLY_FILLED')) AS open,
+           (SELECT count(*) FROM trading.user_trading_sessions WHERE status = 'STOPPING') AS stops,
+           (SELECT count(DISTINCT (user_id, execution_id)) FROM trading.executions) AS booked
 """
 WAITING = " UNION ALL ".join(
     f"""
@@ -85,13 +95,15 @@ def _unready(ready: Mapping[str, bool]) -> str:
 async def _waiting(stack: Stack) -> str:
     """Return what is left to process, or "".
 
-    Checks sessions, then outboxes and parked events, then consumer lag, then days: the order in which one feeds the
-    next.
+    Checks sessions, then orders, then outboxes and parked events, then consumer lag, then days: the order in which
+    one feeds the next.
     """
     connection = await asyncpg.connect(stack.database.owner_dsn)
     try:
         if behind := await _behind(stack, connection):
             return f"{behind} sessions behind the market"
+        if under_way := await _orders_under_way(stack, connection):
+            return under_way
         for row in await connection.fetch(WAITING):
             if row["unsent"] or row["parked"]:
                 return f"{row['service']}: {row['unsent']} unsent, {row['parked']} parked"
@@ -101,6 +113,17 @@ async def _waiting(stack: Stack) -> str:
     finally:
         await connection.close()
     return f"days of {stale} users not computed" if stale else ""
+
+
+async def _orders_under_way(stack: Stack, connection: asyncpg.Connection) -> str:
+    exchange = FaultyExchange(stack.sandbox)
+    executed, opened = len(await exchange.ledger("execution")), await exchange.count_open_orders()
+    live = await connection.fetchrow(UNDER_WAY)
+    if live["orders"] or live["stops"]:
+        return f"{live['orders']} orders and {live['stops']} stops under way"
+    if (live["booked"], live["open"]) != (executed, opened):
+        return f"{live['booked']} of {executed} executions booked, {live['open']} of {opened} open orders known"
+    return ""
 
 
 async def _behind(stack: Stack, connection: asyncpg.Connection) -> int:

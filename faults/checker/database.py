@@ -34,6 +34,7 @@ EVIDENCE_TABLES = """
                                 value text);
     CREATE TEMP TABLE hears (topic text, service text);
     CREATE TEMP TABLE explained (event_id text, why text);
+    CREATE TEMP TABLE exchange (kind text, uid text, entry text);
 """
 
 
@@ -83,6 +84,8 @@ async def _load_evidence(connection: Connection, evidence: Evidence) -> None:
     consumers = [(topic, service) for topic, services in CONSUMERS.items() for service in services]
     await connection.copy_records_to_table("hears", records=consumers)
     await connection.copy_records_to_table("explained", records=list(evidence.explained.items()))
+    entries = [(entry["kind"], entry["uid"], json.dumps(entry)) for entry in evidence.exchange]
+    await connection.copy_records_to_table("exchange", records=entries)
     await connection.execute((Path(__file__).parent / "tables.sql").read_text())
 
 

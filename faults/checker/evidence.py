@@ -53,6 +53,7 @@ class Evidence:
     logs: Sequence[Path]
     settled: Settled | None
     explained: Mapping[str, str]
+    exchange: Sequence[Mapping[str, Any]]  # entries of the exchange's ledger, its positions and open orders
 
     def canaries(self) -> dict[str, str]:
         """Map each canary to its tenant."""
@@ -68,6 +69,7 @@ def read_evidence(folder: Path) -> Evidence:
         logs=sorted((folder / "logs").glob("*.log")),
         settled=_read_settled(folder / "settled.json"),
         explained=_read_object(folder / "explained.json") or {},
+        exchange=list(_read_lines(folder / "exchange.jsonl")),
     )
 
 

@@ -176,3 +176,17 @@ FROM trading.entitlements
 WHERE (max_trades_per_month, max_active_strategies, max_symbols) IS DISTINCT FROM
       (pg_temp.as_number(body #>> '{limits,max_trades_per_month}'),
        pg_temp.as_number(body #>> '{limits,max_active_strategies}'), pg_temp.as_number(body #>> '{limits,max_symbols}'));
+
+-- Everything that was executed is booked, and every order on the exchange is of an intent.
+SELECT format('execution %s of %s on account %s of user %s is not booked', execution_id, symbol, uid, user_id)
+FROM on_exchange
+WHERE kind = 'execution'
+      AND NOT EXISTS (SELECT FROM trading.executions AS booked WHERE booked.user_id = on_exchange.user_id
+                      AND booked.execution_id = on_exchange.execution_id);
+
+SELECT DISTINCT format('no intent accounts for order %s (link %s) on account %s of user %s', order_id, link_id, uid,
+                       user_id)
+FROM on_exchange
+WHERE kind = 'order' AND link_id IS NOT NULL
+      AND NOT EXISTS (SELECT FROM trading.order_intents AS intent WHERE intent.user_id = on_exchange.user_id
+                      AND intent.link_id = on_exchange.link_id);

@@ -52,3 +52,14 @@ FROM auth.users GROUP BY lower(email) HAVING count(*) > 1;
 SELECT format('user %s has %s live subscriptions', user_id, count(*))
 FROM billing.user_subscriptions WHERE status IN ('ACTIVE', 'TRIAL', 'PAST_DUE')
 GROUP BY user_id HAVING count(*) > 1;
+
+SELECT format('the intent of link %s of user %s has %s orders on account %s: %s', link_id, user_id,
+              count(DISTINCT order_id), uid, string_agg(DISTINCT order_id, ', ' ORDER BY order_id))
+FROM on_exchange WHERE kind = 'order' AND link_id IS NOT NULL
+GROUP BY uid, user_id, link_id HAVING count(DISTINCT order_id) > 1;
+
+SELECT format('execution %s of user %s has the quantity %s, and %s of it is booked', execution_id, user_id,
+              min(on_exchange.quantity), sum(part))
+FROM on_exchange JOIN trading.executions AS booked USING (user_id, execution_id)
+WHERE on_exchange.kind = 'execution'
+GROUP BY user_id, execution_id HAVING sum(part) <> min(on_exchange.quantity);

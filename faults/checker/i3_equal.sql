@@ -210,3 +210,60 @@ FROM trading.candles JOIN trading.series USING (series_id)
          AS compared (name, has)
      CROSS JOIN LATERAL (SELECT pg_temp.as_number(body ->> name) AS said) AS of_event
 WHERE said IS DISTINCT FROM has;
+
+-- The position on the exchange equals that of the fills.
+SELECT format('the position of %s on account %s of user %s is %s on the exchange, %s by the fills', symbol,
+              exchange_account_id, user_id, coalesce(has, 0), coalesce(wanted, 0))
+FROM (SELECT user_id, exchange_account_id, symbol, CASE side WHEN 'Buy' THEN size ELSE -size END AS has
+      FROM on_exchange WHERE kind = 'positions') AS held
+     FULL JOIN (SELECT user_id, exchange_account_id, symbol,
+                       sum(CASE WHEN (action = 'open') = (side = 'LONG') THEN qty ELSE -qty END) AS wanted
+                FROM trading.user_trading_sessions JOIN trading.fills USING (user_id, session_id)
+                WHERE NOT is_paper_trading
+                GROUP BY user_id, exchange_account_id, symbol) AS filled
+     USING (user_id, exchange_account_id, symbol)
+WHERE coalesce(has, 0) <> coalesce(wanted, 0);
+
+-- Executions are booked as the exchange executed them, and their fills have what was booked.
+SELECT format('execution %s of user %s: its %s is %s on the exchange, booked as %s', execution_id, user_id, name, has,
+              booked)
+FROM on_exchange JOIN (SELECT DISTINCT user_id, execution_id, side, price, fee FROM trading.executions) AS execution
+     USING (user_id, execution_id)
+     CROSS JOIN LATERAL (VALUES
+         ('side', upper(on_exchange.side), execution.side, upper(on_exchange.side) = execution.side),
+         ('price', on_exchange.price::text, execution.price::text, on_exchange.price = execution.price),
+         ('fee', on_exchange.fee::text, execution.fee::text, on_exchange.fee = execution.fee)
+     ) AS compared (name, has, booked, agree)
+WHERE kind = 'execution' AND agree IS NOT TRUE;
+
+SELECT format('execution %s of user %s: its %s is booked as %s, by its fill %s', execution_id, user_id, name, booked, has)
+FROM (SELECT *, CASE effect WHEN 'entry' THEN 'open' ELSE effect END AS action FROM trading.executions) AS execution
+     JOIN trading.fills AS fill USING (user_id, execution_id, action)
+     CROSS JOIN LATERAL (VALUES
+         ('quantity', part, qty), ('price', execution.price, fill.price),
+         ('fee', execution.fee, CASE WHEN part = quantity THEN fill.fee ELSE execution.fee END)
+     ) AS compared (name, booked, has)
+WHERE booked <> has;
+
+-- An intent ends as its order on the exchange did.
+SELECT format('the order of link %s of user %s is %s with %s filled; its intent is %s with %s filled', link_id, user_id,
+              status, ended.filled, state, intent.filled)
+FROM (SELECT DISTINCT ON (uid, order_id) * FROM on_exchange WHERE kind = 'order' ORDER BY uid, order_id, seq DESC)
+         AS ended
+     JOIN trading.order_intents AS intent USING (user_id, link_id)
+WHERE state NOT IN ('INTENT', 'SENDING', 'UNKNOWN')
+      AND (ended.filled <> intent.filled
+           OR (status IN ('New', 'PartiallyFilled')) <> (state IN ('ACKED', 'PARTIALLY_FILLED')));
+
+-- A session's fingerprint follows from its fills.
+SELECT format('session %s of user %s: its fingerprint is %s, by its fills %s', session_id, user_id, fingerprint, wanted)
+FROM trading.user_trading_sessions AS session
+     CROSS JOIN LATERAL (
+         SELECT encode(sha256(convert_to(coalesce(string_agg(line, '' ORDER BY fill_number), ''), 'UTF8')), 'hex')
+                    AS wanted
+         FROM (SELECT fill_number, format(E'%s,%s,%s,%s,%s,%s\n', pg_temp.as_ms(time), action, side, trim_scale(qty),
+                                          trim_scale(price), reason) AS line
+               FROM trading.fills AS fill
+               WHERE fill.user_id = session.user_id AND fill.session_id = session.session_id) AS lines
+     ) AS hashed
+WHERE fingerprint <> wanted;

@@ -11,3 +11,15 @@ WHERE status <> 'STOPPED'
 
 SELECT format('the days of user %s (%s) are not computed: marked since %s', user_id, mode, since)
 FROM analytics.stale_days;
+
+SELECT format('order %s (%s) of session %s of user %s is still %s', link_id, leg, session_id, user_id, state)
+FROM trading.order_intents WHERE state IN ('INTENT', 'SENDING', 'UNKNOWN');
+
+SELECT format('the position of %s on account %s of user %s has no stop', symbol, uid, user_id)
+FROM on_exchange WHERE kind = 'positions' AND size > 0 AND coalesce(stop_loss, 0) = 0;
+
+SELECT format('order %s (link %s) on account %s of user %s is open, and its session is stopped', opened.order_id,
+              link_id, uid, user_id)
+FROM on_exchange AS opened JOIN trading.order_intents AS intent USING (user_id, link_id)
+     JOIN trading.user_trading_sessions AS session USING (user_id, session_id)
+WHERE opened.kind = 'open_orders' AND session.status = 'STOPPED';

@@ -135,6 +135,18 @@ SELECT user_id, deliveries.event_id, message_id FROM notifications.deliveries
      JOIN notifications.user_system_events AS message USING (user_id)
 WHERE state = 'DIGESTED' AND message.event_id = message_id;
 
+-- What the exchange has of the accounts: orders and executions of its ledger, positions and open orders at the end.
+CREATE TEMP TABLE on_exchange AS
+SELECT kind, uid, account.user_id, exchange_account_id, body ->> 'symbol' AS symbol, body ->> 'side' AS side,
+       body ->> 'order_id' AS order_id, nullif(body ->> 'order_link_id', '') AS link_id,
+       body ->> 'order_status' AS status, pg_temp.as_number(body ->> 'cum_exec_qty') AS filled,
+       body ->> 'exec_id' AS execution_id, pg_temp.as_number(body ->> 'exec_qty') AS quantity,
+       pg_temp.as_number(body ->> 'exec_price') AS price, pg_temp.as_number(body ->> 'exec_fee') AS fee,
+       pg_temp.as_number(body ->> 'size') AS size, pg_temp.as_number(body ->> 'stop_loss') AS stop_loss,
+       pg_temp.as_number(body ->> 'seq') AS seq
+FROM (SELECT kind, uid, entry::jsonb AS body FROM exchange) AS entries
+     LEFT JOIN trading.exchange_accounts AS account ON exchange_uid = uid;
+
 CREATE INDEX ON said (topic, event_id);
 CREATE INDEX ON events (topic, event_id);
 CREATE INDEX ON events (topic, thing);

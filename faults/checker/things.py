@@ -53,6 +53,7 @@ KINDS = {
         ),
         Kind("alert", "notifications.user_alerts", "alert_id", "/v1/alerts"),
         Kind("watch", "analytics.watchlist", "watch_id", "/v1/watchlist"),
+        Kind("account", "trading.exchange_accounts", "exchange_account_id", "/v1/exchange-accounts"),
     )
 }
 BY_PATH = {kind.path: kind for kind in KINDS.values()}

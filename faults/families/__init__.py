@@ -2,11 +2,12 @@
 
 from collections.abc import Mapping
 
-from faults.families import consumers, outbox, postgres
+from faults.families import consumers, exchange, outbox, postgres
 from faults.kinds import Family
 
 FAMILIES: Mapping[str, Family] = {
     "A": outbox.FAMILY,
     "B": consumers.FAMILY,
     "C": postgres.FAMILY,
+    "D": exchange.FAMILY,
 }

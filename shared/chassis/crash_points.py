@@ -27,6 +27,10 @@ Point = Literal[
     "worker.before_decision",
     "worker.after_decision",
     "worker.after_quiet_step",
+    "orders.before_commit",
+    "orders.after_commit",
+    "orders.after_gate",
+    "orders.after_send",
     "alerts.before_firing",
     "alerts.after_firing",
 ]

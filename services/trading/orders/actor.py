@@ -50,6 +50,7 @@ from services.trading.orders.plan import (
 )
 from services.trading.orders.planner import plan
 from services.trading.orders.store import Incident, Store
+from shared.chassis.crash_points import point
 from shared.chassis.infrastructure_faults import RETRYABLE_FAULTS
 from shared.strategy.execution.exchange_steps import ExchangeExecution
 from shared.strategy.execution.outcome import StepOutcome
@@ -250,7 +251,9 @@ class SessionActor:
         change = self._book.take_change(lambda: self._bars.snapshot(self._book.execution))
         if change is None:
             return
+        point("orders.before_commit")
         committed = await self._store.commit(change)
+        point("orders.after_commit")
         if committed is None:
             raise _MemoryBehind
         for link in committed.refused:
@@ -296,12 +299,14 @@ class SessionActor:
         passed = await self._store.pass_gate([intent.link_id], sent_at)
         if passed is None or intent.link_id not in passed:
             raise _MemoryBehind
+        point("orders.after_gate")
         intent = intent.to(IntentState.SENDING, sent_at=sent_at)
         self._seen.sent[intent.link_id] = self._now()
         if loop.time() - asked_at > LONGEST_GATE_S:
             self._book.put(intent.to(IntentState.INTENT))
             return
         intent = await self._create(intent)
+        point("orders.after_send")
         self._book.put(intent)
         self._seen.is_outdated = True
 

@@ -222,8 +222,8 @@ async def an_answer_shows_data_of_another_tenant(world: World) -> None:
 
 @planted("I6", f"call 19 (POST /v1/alerts) showed tenant {BOB} the canary canaryofann")
 async def a_call_is_answered_with_data_of_another_tenant(world: World) -> None:
-    answer = {**(world.calls[-1].answer or {}), "note": "canaryofann"}
-    world.calls[-1] = replace(world.calls[-1], answer=answer)
+    answer = {**(world.calls[18].answer or {}), "note": "canaryofann"}
+    world.calls[18] = replace(world.calls[18], answer=answer)
 
 
 @planted("I6", "trade.opened/2/1 (key 2) holds the canary canaryofann", "user 1")
@@ -249,6 +249,102 @@ async def a_log_holds_a_password(world: World) -> None:
 @planted("I6", "trade.opened/2/1", f"has the key 2 and is of user 2, public id {ANN}")
 async def an_event_has_the_public_id_of_another_user(world: World) -> None:
     await _change_last_opened_trade(world, public_id=PUBLIC_IDS[1])
+
+
+# The exchange.
+
+
+@planted("I1", "execution x9 of BTCUSDT on account 700 of user 3 is not booked")
+async def an_execution_is_not_booked(world: World) -> None:
+    world.exchange += [
+        _ledger("execution", "Buy", exec_id="x9", order_link_id="link-1", exec_qty="1"),
+    ]
+
+
+@planted("I1", "no intent accounts for order o9 (link link-9) on account 700 of user 3")
+async def an_order_without_an_intent(world: World) -> None:
+    world.exchange += [_ledger("order", "Buy", order_id="o9", order_link_id="link-9")]
+
+
+@planted("I2", "the intent of link link-1 of user 3 has 2 orders on account 700: o1, o9")
+async def an_intent_has_two_orders(world: World) -> None:
+    world.exchange += [_ledger("order", "Buy", order_id="o9", order_link_id="link-1")]
+
+
+@planted("I2", "execution x2 of user 3 has the quantity 2.5, and 2 of it is booked")
+async def an_execution_is_booked_in_part(world: World) -> None:
+    _entry(world, exec_id="x2")["exec_qty"] = "2.5"
+
+
+@planted("I3", f"the position of BTCUSDT on account {uid('c500')} of user 3 is 1 on the exchange, 2 by the fills")
+async def the_exchange_has_another_position(world: World) -> None:
+    _position(world)["size"] = "1"
+
+
+@planted("I3", f"the position of BTCUSDT on account {uid('c500')} of user 3 is -2 on the exchange, 2 by the fills")
+async def the_exchange_has_the_opposite_position(world: World) -> None:
+    _position(world)["side"] = "Sell"
+
+
+@planted("I3", "is 0 on the exchange, 2 by the fills")
+async def the_exchange_has_no_position(world: World) -> None:
+    world.exchange.remove(_position(world))
+
+
+@planted("I3", "execution x1 of user 3: its price is 100.5 on the exchange, booked as 100")
+async def an_execution_is_booked_at_another_price(world: World) -> None:
+    _entry(world, exec_id="x1")["exec_price"] = "100.5"
+
+
+@planted("I3", "execution x3 of user 3: its fee is 0.01 on the exchange, booked as 0")
+async def an_execution_is_booked_with_another_fee(world: World) -> None:
+    _entry(world, exec_id="x3")["exec_fee"] = "0.01"
+
+
+@planted("I3", "execution x3 of user 3: its side is BUY on the exchange, booked as SELL")
+async def an_execution_is_booked_on_the_other_side(world: World) -> None:
+    _entry(world, exec_id="x3")["side"] = "Buy"
+
+
+@planted("I3", "the order of link link-3 of user 3 is Cancelled with 0 filled; its intent is ACKED with 0 filled")
+async def an_order_is_cancelled_and_its_intent_is_not(world: World) -> None:
+    _entry(world, kind="order", order_id="o3")["order_status"] = "Cancelled"
+
+
+@planted("I7", "the position of BTCUSDT on account 700 of user 3 has no stop")
+async def a_position_has_no_stop(world: World) -> None:
+    _position(world)["stop_loss"] = "0"
+
+
+@planted("I7", "order o7 (link link-7) on account 800 of user 1 is open, and its session is stopped")
+async def an_order_of_a_stopped_session_is_open(world: World) -> None:
+    await world.sql(
+        f"""
+        INSERT INTO trading.exchange_accounts SELECT (jsonb_populate_record(account, '{{"user_id": 1,
+            "exchange_account_id": "{uid("a500")}", "public_id": "{ANN}", "exchange_uid": "800"}}')).*
+        FROM trading.exchange_accounts AS account;
+        INSERT INTO trading.order_intents SELECT (jsonb_populate_record(intent, '{{"user_id": 1,
+            "session_id": "{uid("a100")}", "exchange_account_id": "{uid("a500")}", "link_id": "link-7"}}')).*
+        FROM trading.order_intents AS intent WHERE link_id = 'link-3'
+        """
+    )
+    sent = {"account_name": "bots"}
+    world.call("POST /v1/exchange-accounts", uid("a500"), "account", sent=sent, answer=sent)
+    order = _ledger("open_orders", "Sell", order_id="o7", order_link_id="link-7")
+    world.exchange.append({**order, "uid": "800"})
+
+
+def _ledger(kind: str, side: str, **entry: str) -> dict[str, Any]:
+    return {"kind": kind, "uid": "700", "symbol": "BTCUSDT", "side": side, **entry}
+
+
+def _position(world: World) -> dict[str, Any]:
+    return _entry(world, kind="positions")
+
+
+def _entry(world: World, **fields: str) -> dict[str, Any]:
+    (entry,) = (each for each in world.exchange if fields.items() <= each.items())
+    return entry
 
 
 # I7

@@ -60,7 +60,7 @@ DELETE FROM analytics.trade_facts WHERE trade_id = '{a1001}';
 -- I1 a trade is not booked
 -- > billing: trade {a1001}
 DELETE FROM billing.usage_ledger WHERE trade_id = '{a1001}';
-UPDATE billing.user_subscriptions SET current_period_trades = 1;
+UPDATE billing.user_subscriptions SET current_period_trades = 1 WHERE user_id < 3;
 
 -- I1 requests are not booked
 -- > billing: usage.recorded 1 {a400} other 1
@@ -225,6 +225,7 @@ UPDATE trading.fills SET fee = fee + 0.000000001 WHERE trade_id = '{a1001}' AND 
 -- I3 fills do not give the quantity
 -- > trade {b1002} of user 2: its quantity is 2, by its fills 3
 UPDATE trading.fills SET qty = 3 WHERE trade_id = '{b1002}';
+CALL pg_temp.write_fingerprints();
 
 -- I3 trades do not give the session
 -- > session {a100} of user 1: its total_pnl is 14.65075001
@@ -359,4 +360,31 @@ UPDATE trading.candles SET announced_at = NULL;
 
 -- I7 a session is not stepped
 -- > session {b100} of user 2 is running and has no lease
-DELETE FROM trading.session_leases;
+DELETE FROM trading.session_leases WHERE user_id = 2;
+
+-- I7 an order is not settled
+-- > order link-3 (target-2) of session {c100} of user 3 is still UNKNOWN
+UPDATE trading.order_intents SET state = 'UNKNOWN' WHERE link_id = 'link-3';
+
+-- I2 an execution is booked twice
+-- > execution x2 of user 3 has the quantity 2, and 4 of it is booked
+INSERT INTO trading.executions SELECT user_id, execution_id, 'foreign', session_id, intent_id, part, reason, order_id,
+link_id, parent_link_id, symbol, side, kind, origin, quantity, price, fee, fee_coin, closed_quantity, time, created_at
+FROM trading.executions WHERE execution_id = 'x2';
+
+-- I3 a fill has another price than its execution
+-- > execution x1 of user 3: its price is booked as 100, by its fill 100.01
+UPDATE trading.fills SET price = 100.01 WHERE execution_id = 'x1';
+CALL pg_temp.write_fingerprints();
+
+-- I3 an intent misses a part of its order
+-- > the order of link link-1 of user 3 is Filled with 3 filled; its intent is FILLED with 2 filled
+UPDATE trading.order_intents SET filled = 2 WHERE link_id = 'link-1';
+
+-- I3 an intent ended and its order is open
+-- > the order of link link-3 of user 3 is New with 0 filled; its intent is CANCELLED with 0 filled
+UPDATE trading.order_intents SET state = 'CANCELLED' WHERE link_id = 'link-3';
+
+-- I3 a fingerprint is not that of the fills
+-- > session {a100} of user 1: its fingerprint is 0123, by its fills
+UPDATE trading.user_trading_sessions SET fingerprint = '0123' WHERE user_id = 1;

@@ -101,9 +101,9 @@ async def test_unreadable_messages_do_not_stop_the_checker(world: World, judge: 
         '{"trade_id": 7, "aggregate_seq": "no"}',
     )
     for value in unreadable:
-        world.put("trade.opened", 3, {"ce_id": "no id", "other": "\x00"}, value)
+        world.put("trade.opened", 4, {"ce_id": "no id", "other": "\x00"}, value)
     assert {violation.detail for violation in await judge()} == {
-        f"notifications: the message at trade.opened/3/{offset} has no id and was not parked"
+        f"notifications: the message at trade.opened/4/{offset} has no id and was not parked"
         for offset in range(len(unreadable))
     }
 

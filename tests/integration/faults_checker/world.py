@@ -14,7 +14,8 @@ import asyncpg
 from faults.calls import Call, CallLedger, CreatedObject
 
 ANN, BOB = "019c0000-0000-7000-8000-0000000000a1", "019c0000-0000-7000-8000-0000000000b2"
-PUBLIC_IDS = {1: ANN, 2: BOB}
+CAT = "019c0000-0000-7000-8000-0000000000c3"
+PUBLIC_IDS = {1: ANN, 2: BOB, 3: CAT}
 CANARIES = {ANN: "canaryofann", BOB: "canaryofbob"}
 WORLD = Path(__file__).with_name("world.sql")
 CONSUMERS = {
@@ -56,6 +57,7 @@ class World:
     shown: list[Json] = field(default_factory=list)
     logs: dict[str, str] = field(default_factory=dict)
     settled: Json | None = None
+    exchange: list[Json] = field(default_factory=list)
     explained: dict[str, str] = field(default_factory=dict)
     _numbers: Iterator[int] = field(default_factory=lambda: count(1))
     _offsets: Counter[tuple[str, int]] = field(default_factory=Counter)
@@ -136,7 +138,7 @@ class World:
         for call in self.calls:
             ledger.note(call)
         ledger.close()
-        for name, lines in (("topics", self.messages), ("canaries", self.shown)):
+        for name, lines in (("topics", self.messages), ("canaries", self.shown), ("exchange", self.exchange)):
             (folder / f"{name}.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
         (folder / "logs").mkdir()
         for name, text in self.logs.items():
@@ -159,6 +161,7 @@ async def build(connection: asyncpg.Connection) -> World:
         for tenant, canary in CANARIES.items()
     ]
     world.logs = {"auth-http": '{"event": "request", "password": "[redacted]"}\n{"event": "stopped"}\n'}
+    world.exchange = _on_exchange()
     world.settled = {
         "ready": {"auth-http": True, "kafka": True},
         "lag": {"analytics/trade.closed": 0},
@@ -171,7 +174,7 @@ async def build(connection: asyncpg.Connection) -> World:
 async def _add_events(world: World) -> None:
     for user_id, public_id in PUBLIC_IDS.items():
         await world.publish("user.registered", user_id, f"user:{public_id}", 1, email="a@example.org")
-    for user_id, version, plan in ((1, 1, "FREE"), (1, 2, "PREMIUM"), (2, 1, "PREMIUM")):
+    for user_id, version, plan in ((1, 1, "FREE"), (1, 2, "PREMIUM"), (2, 1, "PREMIUM"), (3, 1, "PREMIUM")):
         await world.publish(
             "subscription.changed",
             user_id,
@@ -181,12 +184,13 @@ async def _add_events(world: World) -> None:
             plan=plan,
             limits=PREMIUM,
         )
-    for user_id, session in ((1, "a100"), (2, "b100")):
+    for user_id, session in ((1, "a100"), (2, "b100"), (3, "c100")):
         await world.publish("session.started", user_id, f"session:{uid(session)}", 1, session_id=uid(session))
     await _publish_trade(world, 1, "a100", 2, "a1001", "2", "100", ("110", "19.769", "9.8845", "0.231"))
     await _publish_trade(world, 1, "a100", 4, "a1002", "1", "110", ("105", "-5.11825", "-4.65295455", "0.11825"))
     await _publish_trade(world, 2, "b100", 2, "b1001", "1", "100", ("90", "9.8955", "9.8955", "0.1045"))
     await _publish_trade(world, 2, "b100", 4, "b1002", "2", "95", None)
+    await _publish_trade(world, 3, "c100", 2, "c1001", "3", "100", None)
     await world.publish("session.stopped", 1, f"session:{uid('a100')}", 6, session_id=uid("a100"))
     for seq, minute in ((1, "15"), (2, "30")):
         await world.publish(
@@ -268,6 +272,43 @@ def _add_calls(world: World) -> None:
     world.call("POST /v1/sessions/{id}/pause", uid("b100"), tenant=BOB)
     body = {"alert_name": "of Bob", "symbol": "BTCUSDT"}
     world.call("POST /v1/alerts", uid("b300"), "alert", tenant=BOB, sent=body, answer=body)
+    _add_calls_of_cat(world)
+
+
+def _add_calls_of_cat(world: World) -> None:
+    account = {"email": "cat@example.org", "timezone": "UTC", "language": "en"}
+    world.call("POST /v1/auth/register", CAT, "user", tenant=CAT, sent=account, answer={"user": account})
+    document = _document("Live", "fast")
+    answer = _version("c001", 1, "hash-c", document)
+    world.call("POST /v1/strategies", uid("c001"), "strategy", tenant=CAT, sent=document, answer=answer)
+    bots = {"account_name": "bots", "environment": "SANDBOX"}
+    world.call("POST /v1/exchange-accounts", uid("c500"), "account", tenant=CAT, sent=bots, answer=bots)
+    _session(world, CAT, "c100", "c001", "1000")
+
+
+def _on_exchange() -> list[Json]:
+    orders = [
+        ("o1", "link-1", "Buy", "PartiallyFilled", "1"),
+        ("o1", "link-1", "Buy", "Filled", "3"),
+        ("o2", "link-2", "Sell", "Filled", "1"),
+        ("o3", "link-3", "Sell", "New", "0"),
+    ]
+    executions = [("x1", "link-1", "Buy", "1"), ("x2", "link-1", "Buy", "2"), ("x3", "link-2", "Sell", "1")]
+    entries: list[Json] = [
+        *(
+            {"kind": "order", "seq": seq, "order_id": id_, "order_link_id": link, "side": side}
+            | {"order_status": status, "cum_exec_qty": filled}
+            for seq, (id_, link, side, status, filled) in enumerate(orders)
+        ),
+        *(
+            {"kind": "execution", "exec_id": id_, "order_link_id": link, "side": side}
+            | {"exec_qty": qty, "exec_price": "100.0", "exec_fee": "0"}
+            for id_, link, side, qty in executions
+        ),
+        {"kind": "positions", "side": "Buy", "size": "2", "stop_loss": "90"},
+        {"kind": "open_orders", "order_id": "o3", "order_link_id": "link-3", "side": "Sell"},
+    ]
+    return [{**entry, "uid": "700", "symbol": "BTCUSDT"} for entry in entries]
 
 
 def _session(world: World, tenant: str, session: str, strategy: str, balance: str, **more: Any) -> None:

@@ -1,11 +1,13 @@
 -- Two tenants and the effects of their calls: a small world in which every invariant holds.
 -- Ann (1, in Rome) has a session that stopped after two trades; the second one closed on the next day in her time zone.
 -- Bob (2) has a running session, with one closed trade and one open.
+-- Cat (3) trades live: an entry that filled in two parts, a target that filled, and one that rests.
 SET session_replication_role = replica;
 
 INSERT INTO auth.users (user_id, public_id, email, password_hash, timezone, language, subscription_tier, subscription_version)
 VALUES (1, '019c0000-0000-7000-8000-0000000000a1', 'ann@example.org', 'x', 'Europe/Rome', 'it', 'PREMIUM', 2),
-       (2, '019c0000-0000-7000-8000-0000000000b2', 'bob@example.org', 'x', 'UTC', 'en', 'PREMIUM', 1);
+       (2, '019c0000-0000-7000-8000-0000000000b2', 'bob@example.org', 'x', 'UTC', 'en', 'PREMIUM', 1),
+       (3, '019c0000-0000-7000-8000-0000000000c3', 'cat@example.org', 'x', 'UTC', 'en', 'PREMIUM', 1);
 INSERT INTO auth.user_sessions (user_id, session_id, session_token, refresh_token, expires_at)
 VALUES (1, '019c0000-0000-7000-8000-00000000a0a0', sha256('a'), sha256('b'), '2026-03-01Z');
 INSERT INTO auth.user_locator SELECT sha256(uuid_send(public_id)), user_id FROM auth.users;
@@ -14,7 +16,8 @@ INSERT INTO billing.subscribers (user_id, public_id, subscription_version)
 SELECT user_id, public_id, subscription_version FROM auth.users;
 INSERT INTO billing.user_subscriptions (user_id, subscription_id, plan_id, status, reason, start_date,
                                         current_period_start, current_period_end, current_period_trades)
-SELECT user_id, gen_random_uuid(), 2, 'ACTIVE', 'granted', '2026-01-01Z', '2026-01-01Z', '2026-02-01Z', 1
+SELECT user_id, gen_random_uuid(), 2, 'ACTIVE', 'granted', '2026-01-01Z', '2026-01-01Z', '2026-02-01Z',
+       CASE WHEN user_id < 3 THEN 1 ELSE 0 END
 FROM auth.users;
 INSERT INTO billing.usage_ledger (user_id, trade_id, session_id, mode, occurred_at) VALUES
     (1, '019c0000-0000-7000-8000-0000000a1001', '019c0000-0000-7000-8000-00000000a100', 'PAPER', '2026-01-31T09:30Z'),
@@ -35,11 +38,14 @@ INSERT INTO trading.user_strategies (user_id, strategy_id, strategy_name, strate
     (1, '019c0000-0000-7000-8000-00000000a001', 'Crossing 2', '{"interval": "15"}', '{"left": "fast"}', '{}', 'hash-2', 2,
      2, 50.000000, 7.32537500),
     (2, '019c0000-0000-7000-8000-00000000b001', 'Fading', '{"interval": "15"}', '{"left": "slow"}', '{}', 'hash-b', 1,
-     1, 100.000000, 9.89550000);
+     1, 100.000000, 9.89550000),
+    (3, '019c0000-0000-7000-8000-00000000c001', 'Live', '{"interval": "15"}', '{"left": "fast"}', '{}', 'hash-c', 1,
+     0, NULL, NULL);
 INSERT INTO trading.strategy_versions (user_id, strategy_id, version, content_hash, document) VALUES
     (1, '019c0000-0000-7000-8000-00000000a001', 1, 'hash-1', '{}'),
     (1, '019c0000-0000-7000-8000-00000000a001', 2, 'hash-2', '{}'),
-    (2, '019c0000-0000-7000-8000-00000000b001', 1, 'hash-b', '{}');
+    (2, '019c0000-0000-7000-8000-00000000b001', 1, 'hash-b', '{}'),
+    (3, '019c0000-0000-7000-8000-00000000c001', 1, 'hash-c', '{}');
 INSERT INTO trading.user_bot_configurations (user_id, bot_configuration_id, config_name, config_data, max_position_size)
 VALUES (1, '019c0000-0000-7000-8000-00000000a002', 'limits', '{"note": "mine"}', 1000.50);
 
@@ -52,8 +58,18 @@ VALUES
      '2026-01-31T09:00Z', 10000, 10014.65075, 0.00055, 0, 2, 1, 1, 14.65075, 10019.769, 0.05108152, 4, 6),
     (2, '019c0000-0000-7000-8000-00000000b100', '019c0000-0000-7000-8000-0000000000b2',
      '019c0000-0000-7000-8000-00000000b001', 1, 'hash-b', 'bybit', 'BTCUSDT', '15', '{}', true, 'PAUSED',
-     '2026-01-31T09:00Z', 500.50, NULL, 0.00055, 0, 1, 1, 0, 9.8955, 510.3955, 0, 3, 4);
-INSERT INTO trading.session_leases (user_id, session_id) VALUES (2, '019c0000-0000-7000-8000-00000000b100');
+     '2026-01-31T09:00Z', 500.50, NULL, 0.00055, 0, 1, 1, 0, 9.8955, 510.3955, 0, 3, 4),
+    (3, '019c0000-0000-7000-8000-00000000c100', '019c0000-0000-7000-8000-0000000000c3',
+     '019c0000-0000-7000-8000-00000000c001', 1, 'hash-c', 'bybit', 'BTCUSDT', '15', '{}', false, 'ACTIVE',
+     '2026-01-31T09:00Z', 1000, NULL, 0.00055, 0, 0, 0, 0, 0, 1000, 0, 3, 2);
+INSERT INTO trading.exchange_accounts (user_id, exchange_account_id, public_id, account_name, environment, region,
+    product, exchange_uid, status, refusals, key_hash, masked_api_key, permissions, addresses, is_third_party, margin_mode,
+    kyc_region, checked_at)
+VALUES (3, '019c0000-0000-7000-8000-00000000c500', '019c0000-0000-7000-8000-00000000c500', 'bots', 'SANDBOX', 'GLOBAL',
+        'LINEAR', '700', 'READY', '[]', sha256('c'), 'x', '[]', '[]', false, 'REGULAR_MARGIN', 'X', now());
+UPDATE trading.user_trading_sessions SET exchange_account_id = '019c0000-0000-7000-8000-00000000c500' WHERE user_id = 3;
+INSERT INTO trading.session_leases (user_id, session_id) VALUES (2, '019c0000-0000-7000-8000-00000000b100'),
+                                                                (3, '019c0000-0000-7000-8000-00000000c100');
 INSERT INTO trading.user_trades (user_id, trade_id, session_id, strategy_id, strategy_hash, symbol, side, status, entry_time,
     exit_time, entry_price, exit_price, quantity, gross_pnl, pnl, fee, pnl_percentage, is_paper_trade)
 VALUES
@@ -68,16 +84,46 @@ VALUES
      '2026-01-31T09:45Z', 100, 90, 1, 10, 9.8955, 0.1045, 9.8955, true),
     (2, '019c0000-0000-7000-8000-0000000b1002', '019c0000-0000-7000-8000-00000000b100',
      '019c0000-0000-7000-8000-00000000b001', 'hash-b', 'BTCUSDT', 'SHORT', 'OPEN', '2026-01-31T10:00Z',
-     NULL, 95, NULL, 2, NULL, NULL, 0.1045, NULL, true);
+     NULL, 95, NULL, 2, NULL, NULL, 0.1045, NULL, true),
+    (3, '019c0000-0000-7000-8000-0000000c1001', '019c0000-0000-7000-8000-00000000c100',
+     '019c0000-0000-7000-8000-00000000c001', 'hash-c', 'BTCUSDT', 'LONG', 'OPEN', '2026-01-31T09:15Z',
+     NULL, 100, NULL, 3, NULL, NULL, 0.165, NULL, false);
 INSERT INTO trading.fills (user_id, session_id, fill_number, trade_id, time, action, side, qty, price, fee, reason)
 SELECT user_id, session_id, 2 * number - 1, trade_id, entry_time, 'open', side, quantity, entry_price,
        entry_price * quantity * 0.00055, 'entry'
-FROM (SELECT *, row_number() OVER (PARTITION BY user_id ORDER BY entry_time) AS number FROM trading.user_trades) AS trade;
+FROM (SELECT *, row_number() OVER (PARTITION BY user_id ORDER BY entry_time) AS number FROM trading.user_trades) AS trade
+WHERE is_paper_trade;
 INSERT INTO trading.fills (user_id, session_id, fill_number, trade_id, time, action, side, qty, price, fee, reason)
 SELECT user_id, session_id, 2 * number, trade_id, exit_time, 'close', side, quantity, exit_price,
        exit_price * quantity * 0.00055, 'signal'
 FROM (SELECT *, row_number() OVER (PARTITION BY user_id ORDER BY entry_time) AS number FROM trading.user_trades) AS trade
 WHERE status = 'CLOSED';
+INSERT INTO trading.order_intents (user_id, intent_id, session_id, exchange_account_id, symbol, link_id, bar, leg, attempt,
+    side, quantity, price, reduce_only, reason, strategy_hash, epoch, created_at, state, sent_at, filled, notional, fee)
+SELECT 3, gen_random_uuid(), '019c0000-0000-7000-8000-00000000c100', '019c0000-0000-7000-8000-00000000c500', 'BTCUSDT',
+       link_id, '2026-01-31T09:00Z', leg, 1, side, quantity, price, leg <> 'entry', 'x', 'hash-c', 1, '2026-01-31T09:15Z',
+       state, '2026-01-31T09:15Z', filled, filled * 100, 0
+FROM (VALUES ('link-1', 'entry', 'BUY', 3, NULL, 'FILLED', 3), ('link-2', 'target-1', 'SELL', 1, 101, 'FILLED', 1),
+             ('link-3', 'target-2', 'SELL', 2, 102, 'ACKED', 0))
+     AS intent (link_id, leg, side, quantity, price, state, filled);
+INSERT INTO trading.executions (user_id, execution_id, effect, session_id, part, order_id, link_id, symbol, side, kind,
+    origin, quantity, price, fee, fee_coin, closed_quantity, time)
+SELECT 3, execution_id, effect, '019c0000-0000-7000-8000-00000000c100', quantity, order_id, link_id, 'BTCUSDT', side,
+       'TRADE', 'REQUEST', quantity, 100, 0, 'USDT', 0, '2026-01-31T09:15Z'
+FROM (VALUES ('x1', 'entry', 'o1', 'link-1', 'BUY', 1), ('x2', 'entry', 'o1', 'link-1', 'BUY', 2),
+             ('x3', 'close', 'o2', 'link-2', 'SELL', 1)) AS execution (execution_id, effect, order_id, link_id, side, quantity);
+INSERT INTO trading.fills (user_id, session_id, fill_number, trade_id, time, action, side, qty, price, fee, reason,
+                           execution_id)
+SELECT 3, session_id, row_number() OVER (ORDER BY execution_id), '019c0000-0000-7000-8000-0000000c1001', time,
+       CASE effect WHEN 'entry' THEN 'open' ELSE 'close' END, 'LONG', part, price, fee, 'x', execution_id
+FROM trading.executions;
+CREATE PROCEDURE pg_temp.write_fingerprints() LANGUAGE sql AS $$
+    UPDATE trading.user_trading_sessions AS session SET fingerprint = encode(sha256(convert_to(
+        (SELECT string_agg(concat_ws(',', (extract(epoch FROM time) * 1000)::bigint, action, side, trim_scale(qty),
+                                     trim_scale(price), reason) || chr(10), '' ORDER BY fill_number)
+         FROM trading.fills AS fill WHERE fill.session_id = session.session_id), 'UTF8')), 'hex')
+$$;
+CALL pg_temp.write_fingerprints();
 INSERT INTO trading.series (venue, symbol, interval) VALUES ('bybit', 'BTCUSDT', '15');
 INSERT INTO trading.candles (series_id, open_time, open, high, low, close, volume, origin, announced_at)
 SELECT series_id, '2026-01-31T10:00Z', 95, 96, 94, 95.5, 12.25, 'STREAM', now() FROM trading.series;
@@ -85,7 +131,8 @@ SELECT series_id, '2026-01-31T10:00Z', 95, 96, 94, 95.5, 12.25, 'STREAM', now() 
 INSERT INTO analytics.user_zones (user_id, timezone) SELECT user_id, timezone FROM auth.users;
 INSERT INTO analytics.session_facts
     (user_id, session_id, mode, symbol, initial_balance, final_balance, started_at, stopped_at)
-SELECT user_id, session_id, 'PAPER', symbol, initial_balance, final_balance, start_time,
+SELECT user_id, session_id, CASE WHEN is_paper_trading THEN 'PAPER' ELSE 'LIVE' END, symbol, initial_balance,
+       final_balance, start_time,
        CASE WHEN status = 'STOPPED' THEN timestamptz '2026-01-31T23:45Z' END
 FROM trading.user_trading_sessions;
 INSERT INTO analytics.trade_facts

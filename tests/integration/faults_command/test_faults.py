@@ -16,7 +16,7 @@ from tests.pace import patient
 
 pytestmark = pytest.mark.timeout(330)
 
-SEED = "168"  # its plan has no long freeze, and both servers crash
+SEED = "640"  # its plan has no long freeze, and both servers crash
 ROUNDS = "2"
 STRIKES = 12  # the number that the plan contains
 SEVERAL = 5  # a process that is still restarting may miss its turn
@@ -32,7 +32,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 @pytest.fixture(scope="module")
 def run(home: Path) -> "subprocess.CompletedProcess[str]":
     environment = {name: value for name, value in os.environ.items() if name != "KAFKA_BOOTSTRAP"}
-    options = ["--seed", SEED, "--rounds", ROUNDS, "--family", "A,B,C", "--home", str(home), "--json"]
+    options = ["--seed", SEED, "--rounds", ROUNDS, "--family", "A,B,C,D", "--home", str(home), "--json"]
     return subprocess.run(
         [sys.executable, "-m", "cli", "faults", *options],
         capture_output=True,
@@ -70,7 +70,14 @@ def test_the_platform_was_used_during_the_faults(report: Any, home: Path) -> Non
     calls = [json.loads(line) for line in (home / "calls.jsonl").read_text().splitlines()]
     assert len(calls) == sum(report["calls"].values())
     kinds = {call["made"]["kind"] for call in calls if call["made"]}
-    assert kinds >= {"user", "strategy", "session", "alert", "watch"}
+    assert kinds >= {"user", "strategy", "session", "alert", "watch", "account"}
+
+
+def test_live_sessions_traded_on_the_failing_exchange(report: Any, home: Path) -> None:
+    assert (home / "exchange.jsonl").read_text().count("\n") > report["executions"] > 2
+    assert sum(times for name, times in report["faults"].items() if name.startswith("exchange: ")) == 2 * int(
+        ROUNDS
+    )
 
 
 def test_published_messages_are_kept_as_evidence(report: Any, home: Path) -> None:
@@ -82,5 +89,5 @@ def test_published_messages_are_kept_as_evidence(report: Any, home: Path) -> Non
 
 
 def test_the_seed_and_its_plan_are_printed(run: "subprocess.CompletedProcess[str]") -> None:
-    assert f"seed {SEED}, families A,B,C" in run.stderr
+    assert f"seed {SEED}, families A,B,C,D" in run.stderr
     assert "round 2:" in run.stderr

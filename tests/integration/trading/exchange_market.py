@@ -93,6 +93,7 @@ class ExchangeMarket:
     bars: Sequence[Bar]
     sessions: Callable[[], Awaitable[Sessions]] = sessions_here
     outages: int = 0  # of the key ring, when a worker starts
+    within_s: float = 25  # the exchange and the worker agree
     misses_executions: bool = False  # within a bar, because the stream is silent
 
     async def start(self, user_id: int = 1, **document: object) -> SessionRow:
@@ -156,7 +157,7 @@ class ExchangeMarket:
                 waiting.append(sessions)
             return waiting
 
-        await eventually(look, lambda waiting: not waiting, 25)
+        await eventually(look, lambda waiting: not waiting, self.within_s)
 
     async def finish(self, session_id: UUID) -> None:
         """Stop the session, the only one, at the end of the data. Its fills must be those of the backtest; each

@@ -2,8 +2,9 @@
 each intent has one order, each execution is booked once, and nothing stays open."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
+from pathlib import Path
 from random import Random
 
 import pytest
@@ -12,11 +13,11 @@ from services.trading.orders import actor
 from services.trading.worker.worker import Worker
 from tests.integration.trading.conftest import Trading
 from tests.integration.trading.exchange_market import ExchangeMarket, exchange_market
+from tests.integration.trading.worker_processes import EXPIRE, worker_processes
 from tests.unit.trading.scenes import wavy_bars
 
 BARS = wavy_bars(30)
 CREATE, SET_STOP = "/v5/order/create", "/v5/position/trading-stop"
-EXPIRE = "UPDATE session_leases SET expires_at = now() - interval '1 second' WHERE worker IS NOT NULL"
 READS = ("/v5/order/realtime", "/v5/position/list", "/v5/execution/list")
 
 
@@ -163,3 +164,27 @@ async def test_workers_that_die_at_any_moment_hand_the_session_over(
             await market.play(len(BARS))
             await market.finish(session.session_id)
         assert len(deaths) > 3, deaths
+
+
+async def test_processes_that_are_killed_or_frozen_with_an_order_in_hand_send_nothing_twice(
+    trading: Trading, service_env: Callable[[str], dict[str, str]], tmp_path: Path
+) -> None:
+    async with exchange_market(trading, BARS) as market:
+        session = await market.start()
+        async with worker_processes(market, service_env("trading"), tmp_path) as workers:
+
+            async def strike() -> None:
+                frozen = await workers.strike("orders.after_gate", "STOP", 2)
+                await workers.strike("orders.after_send", "KILL", 1)
+                await workers.wake(frozen)
+                await workers.strike("orders.before_commit", "KILL", 3)
+                await workers.strike("orders.after_gate", "KILL", 2)
+                await workers.start()
+
+            async with asyncio.TaskGroup() as group:
+                group.create_task(strike())
+                group.create_task(market.play(len(BARS)))
+            await market.finish(session.session_id)
+            bodies = [request["body"] for request in await market.sandbox.ledger(route=CREATE)]
+            created = [body["orderLinkId"] for body in bodies if isinstance(body, dict)]
+            assert len(created) == len(set(created)), "an order was sent twice"

@@ -5,6 +5,7 @@ from itertools import islice
 
 import pytest
 
+from faults.exchange_faults import EXCHANGE_FAULTS
 from faults.families import FAMILIES
 from faults.plan import STRIKES_A_ROUND, FaultRound, plan, points_of
 from shared.chassis.crash_points import POINTS
@@ -44,7 +45,7 @@ def test_a_shorter_plan_is_the_beginning_of_a_longer_one() -> None:
 
 
 def test_a_seed_gives_the_same_rounds_on_every_machine() -> None:
-    assert str(rounds_of(7)[0]) == FIRST_OF_7
+    assert str(rounds_of(7, ("A", "B", "C"))[0]) == FIRST_OF_7
 
 
 @pytest.mark.parametrize("family", ALL)
@@ -62,12 +63,12 @@ def test_all_families_together_cover_every_named_point() -> None:
 
 def test_no_process_has_two_faults_in_a_round() -> None:
     for one in rounds_of(4):
-        targets = [fault.target for fault in one.faults if fault.kind != "poison"]
+        targets = [fault.target for fault in one.faults if fault.kind not in ("poison", "exchange")]
         assert len(targets) == len(set(targets)) == STRIKES_A_ROUND + 1
 
 
-def test_every_target_is_a_process_of_the_split_stack_or_a_server() -> None:
-    known = {part.name for part in processes_per_role()} | SERVERS | set(BY_TOPIC)
+def test_every_target_is_a_process_of_the_split_stack_a_server_a_topic_or_a_fault_of_the_exchange() -> None:
+    known = {part.name for part in processes_per_role()} | SERVERS | set(BY_TOPIC) | set(EXCHANGE_FAULTS)
     assert {fault.target for one in rounds_of(5) for fault in one.faults} <= known
 
 
@@ -77,6 +78,12 @@ def test_each_round_of_consumers_has_a_poison_record_and_every_outbox_topic_gets
     assert not [fault for one in rounds_of(7, ("C",)) for fault in one.faults if fault.kind == "poison"]
     many = {fault.target for one in islice(plan(7, ("B",)), 500) for fault in one.faults if fault.kind == "poison"}
     assert many == {topic for topic, event in BY_TOPIC.items() if issubclass(event, Event)}
+
+
+def test_each_round_of_trading_has_two_faults_of_the_exchange_and_every_fault_comes_up() -> None:
+    drawn = [[fault.target for fault in one.faults if fault.kind == "exchange"] for one in rounds_of(7, ("D",))]
+    assert {len(of_round) for of_round in drawn} == {2}
+    assert {target for of_round in drawn for target in of_round} == set(EXCHANGE_FAULTS)
 
 
 def test_processes_are_frozen_for_longer_and_shorter_than_the_session_timeout_of_their_group() -> None:

@@ -47,6 +47,13 @@ async def test_entries_can_be_read_since_one(sandbox: SandboxClient, account: Sa
     assert [entry["kind"] for entry in await sandbox.ledger("*", since=last)] == ["order", "request"]
 
 
+async def test_entries_of_all_kinds_are_numbered_together(sandbox: SandboxClient, account: SandboxAccount) -> None:
+    await rest_order(sandbox, account, "mine")
+    await buy(sandbox, account)
+    numbers = [entry["seq"] for entry in await sandbox.ledger("*")]
+    assert numbers == list(range(1, len(numbers) + 1))
+
+
 async def test_a_file_has_all_entries_and_no_secret(tmp_path: Path) -> None:
     file = tmp_path / "ledger.jsonl"
     market = Market({"BTCUSDT": hourly_bars()})
