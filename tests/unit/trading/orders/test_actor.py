@@ -4,7 +4,6 @@ import asyncio
 import random
 from datetime import datetime, timedelta
 from decimal import Decimal
-from typing import NoReturn
 
 from services.trading.exchange.venue import (
     KeyRejected,
@@ -20,6 +19,9 @@ from services.trading.orders.actor import CannotStep, SessionActor
 from services.trading.orders.book import SessionFacts
 from services.trading.orders.intents import Intent, IntentState
 from shared.strategy.bars import Bar
+from shared.strategy.execution.exchange_steps import ExchangeExecution
+from shared.strategy.execution.outcome import StepOutcome
+from shared.strategy.series import Series
 from tests.unit.trading.orders.memory_exchange import SYMBOL, Faults, MemoryExchange
 from tests.unit.trading.orders.memory_store import Database, MemoryStore, Process
 from tests.unit.trading.orders.schedules import ACCOUNT, SESSION, STRATEGIES, ProcessBars
@@ -36,6 +38,7 @@ class Venue(MemoryExchange):
         self.outcomes = list(outcomes)
         self.sent: list[NewOrder] = []
         self.hangs = False
+        self.rejects_key = False
 
     async def create_order(self, order: NewOrder) -> str:
         self.sent.append(order)
@@ -46,7 +49,20 @@ class Venue(MemoryExchange):
     async def get_position(self, symbol: str) -> VenuePosition:
         if self.hangs:
             await asyncio.sleep(6)
+        if self.rejects_key:
+            raise KeyRejected(10003, "API key is invalid.")
         return await super().get_position(symbol)
+
+
+class Bars(ProcessBars):
+    cannot_step = False
+
+    def on_close(
+        self, execution: ExchangeExecution, series: Series, index: int, refusal: str | None
+    ) -> StepOutcome:
+        if self.cannot_step:
+            raise CannotStep
+        return super().on_close(execution, series, index, refusal)
 
 
 class ClosedGate(MemoryStore):
@@ -96,7 +112,7 @@ class Scene:
         )
         row = Bar(0, Decimal(99), Decimal(100), Decimal(99), Decimal(100), Decimal(1))
         self.rows = [row]
-        self.bars = ProcessBars(strategy, self.rows)
+        self.bars = Bars(strategy, self.rows)
         memory = store(self.db, 1, Process(loop, random.Random(1)))
         clocks = (lambda: loop.now() + waited, loop.now)
         readings = AccountReadings(self.venue, *clocks)
@@ -170,11 +186,7 @@ def test_a_rejected_key_is_reported(loop: VirtualLoop) -> None:
 
 def test_a_key_that_stays_rejected_is_reported_once_a_day(loop: VirtualLoop) -> None:
     scene = Scene(loop)
-
-    async def reject(_: str) -> NoReturn:
-        raise KeyRejected(10003, "API key is invalid.")
-
-    scene.venue.get_position = reject  # type: ignore[method-assign, assignment]
+    scene.venue.rejects_key = True
     loop.call_later(61, lambda: scene.rows.append(scene.rows[0]._replace(open_time_ms=60_000)))
     loop.call_later(61, scene.actor.wake)
     assert list(scene.run(seconds=200).db.incidents.values()).count("key_rejected") == 1
@@ -248,11 +260,8 @@ def test_a_gate_that_stays_closed_does_not_make_it_busy_without_end(loop: Virtua
 def test_a_bar_that_cannot_be_stepped_ends_decisions_and_nothing_else(loop: VirtualLoop) -> None:
     scene = Scene(loop)
 
-    def fail(*_: object) -> NoReturn:
-        raise CannotStep
-
     def announce() -> None:
-        scene.bars.on_close = fail  # type: ignore[method-assign, assignment]
+        scene.bars.cannot_step = True
         scene.rows.append(scene.rows[0]._replace(open_time_ms=60_000))
         scene.actor.wake()
 
