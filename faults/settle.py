@@ -40,7 +40,8 @@ UNDER_WAY = """
 WAITING = " UNION ALL ".join(
     f"""
     SELECT '{service}' AS service,
-           (SELECT count(*) FROM {service}.outbox WHERE sent_at IS NULL AND dropped_at IS NULL) AS unsent,
+           (SELECT count(*) FROM {service}.outbox
+            WHERE sent_at IS NULL AND dead_reason IS NULL AND dropped_at IS NULL) AS unsent,
            (SELECT count(*) FROM {service}.parked WHERE state IN ('WAITING', 'HALTED')) AS parked
     """
     for service in SERVICES
@@ -79,6 +80,19 @@ async def settle(stack: Stack) -> SettledState:
         fault = f"not settled within {WITHIN_S:.0f} s: {fault}"
     seconds = time.monotonic() - began
     return SettledState(round(ready_s, 1), round(seconds, 1), fault, await _ready(stack), await _lag(stack))
+
+
+async def is_trading(stack: Stack) -> bool:
+    """Return whether a session has a bar to process or an order to send, or the database does not answer."""
+    try:
+        connection = await asyncpg.connect(stack.database.owner_dsn)
+        try:
+            under_way = await connection.fetchrow(UNDER_WAY)
+            return under_way["orders"] > 0 or await _behind(stack, connection) > 0
+        finally:
+            connection.terminate()
+    except (asyncpg.PostgresError, asyncpg.InterfaceError, aiohttp.ClientError, OSError):
+        return True
 
 
 async def _ready(stack: Stack) -> dict[str, bool]:

@@ -8,14 +8,39 @@ EXCEPTION WHEN data_exception THEN
     RETURN NULL;
 END
 $$;
-CREATE FUNCTION pg_temp.as_json(value text) RETURNS jsonb LANGUAGE sql STABLE AS
-    $$ SELECT CASE WHEN pg_input_is_valid(value, 'jsonb') THEN value::jsonb END $$;
-CREATE FUNCTION pg_temp.as_uuid(value text) RETURNS uuid LANGUAGE sql STABLE AS
-    $$ SELECT CASE WHEN pg_input_is_valid(value, 'uuid') THEN value::uuid END $$;
-CREATE FUNCTION pg_temp.as_number(value text) RETURNS numeric LANGUAGE sql STABLE AS
-    $$ SELECT CASE WHEN pg_input_is_valid(value, 'numeric') THEN value::numeric END $$;
-CREATE FUNCTION pg_temp.as_time(value text) RETURNS timestamptz LANGUAGE sql STABLE AS
-    $$ SELECT CASE WHEN pg_input_is_valid(value, 'timestamptz') THEN value::timestamptz END $$;
+-- With IF, because the planner folds the cast of a known value in a CASE, and fails if it is invalid.
+CREATE FUNCTION pg_temp.as_json(value text) RETURNS jsonb LANGUAGE plpgsql STABLE AS $$
+BEGIN
+    IF pg_input_is_valid(value, 'jsonb') THEN
+        RETURN value::jsonb;
+    END IF;
+    RETURN NULL;
+END
+$$;
+CREATE FUNCTION pg_temp.as_uuid(value text) RETURNS uuid LANGUAGE plpgsql STABLE AS $$
+BEGIN
+    IF pg_input_is_valid(value, 'uuid') THEN
+        RETURN value::uuid;
+    END IF;
+    RETURN NULL;
+END
+$$;
+CREATE FUNCTION pg_temp.as_number(value text) RETURNS numeric LANGUAGE plpgsql STABLE AS $$
+BEGIN
+    IF pg_input_is_valid(value, 'numeric') THEN
+        RETURN value::numeric;
+    END IF;
+    RETURN NULL;
+END
+$$;
+CREATE FUNCTION pg_temp.as_time(value text) RETURNS timestamptz LANGUAGE plpgsql STABLE AS $$
+BEGIN
+    IF pg_input_is_valid(value, 'timestamptz') THEN
+        RETURN value::timestamptz;
+    END IF;
+    RETURN NULL;
+END
+$$;
 CREATE FUNCTION pg_temp.as_ms(value timestamptz) RETURNS text LANGUAGE sql STABLE AS
     $$ SELECT (extract(epoch FROM value) * 1000)::bigint::text $$;
 
