@@ -15,7 +15,7 @@ from importlib.metadata import version
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import alerts, analytics, auth, backtests, closes, evaluator, idle, performance, reads, relay
+from benchmarks import alerts, analytics, auth, backtests, closes, evaluator, idle, live, performance, reads, relay
 from benchmarks.measuring import Figure
 from benchmarks.servers import start_servers
 
@@ -30,6 +30,7 @@ SERVER_BENCHMARKS = {
     "auth": auth.measure,
     "backtests": backtests.measure,
     "closes": closes.measure,
+    "live": live.measure,
 }
 
 

@@ -5,7 +5,7 @@ import os
 import sys
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -92,7 +92,8 @@ class Scene:
         try:
             yield process.pid
         finally:
-            process.terminate()
+            with suppress(ProcessLookupError):  # the benchmark has killed it
+                process.terminate()
             await process.wait()
 
     async def seconds_to_fills(self, market: Market, closes: int, sessions: int) -> list[float]:

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
+from typing import Any
 from uuid import UUID
 
 import aiohttp
@@ -13,18 +14,22 @@ from sandbox.bybit.client import SandboxClient
 from sandbox.bybit.messages import Json
 from services.trading.operations.verify_session import verify
 
-# Intents that are not with the exchange; of symbols with an open bar, all but targets: there nothing else rests. An
-# entry that reverses a position is sent when the exit, which rests until the next open, has filled.
-UNSETTLED = """
-    SELECT count(*) FROM trading.order_intents AS i
-    WHERE (state IN ('INTENT', 'SENDING', 'UNKNOWN') AND NOT (leg = 'entry' AND state = 'INTENT' AND EXISTS (
-              SELECT FROM trading.order_intents AS e
-              WHERE e.session_id = i.session_id AND e.leg = 'exit' AND e.state = 'ACKED')))
-        OR (state IN ('ACKED', 'PARTIALLY_FILLED') AND symbol = ANY ($1::text[]) AND leg NOT LIKE 'target-%')
+# `unsettled`: intents that are not with the exchange; of symbols with an open bar, all but targets: there nothing
+# else rests. An entry that reverses a position is sent when the exit, which rests until the next open, has filled.
+STATE = """
+    SELECT (SELECT count(DISTINCT execution_id) FROM trading.executions) AS booked,
+           (SELECT count(*) FROM trading.user_trading_sessions
+            WHERE NOT is_paper_trading AND status <> 'STOPPED') AS running,
+           (SELECT count(*) FROM trading.order_intents AS i
+            WHERE (state IN ('INTENT', 'SENDING', 'UNKNOWN') AND NOT (
+                      leg = 'entry' AND state = 'INTENT' AND EXISTS (
+                          SELECT FROM trading.order_intents AS e
+                          WHERE e.session_id = i.session_id AND e.leg = 'exit' AND e.state = 'ACKED')))
+                OR (state IN ('ACKED', 'PARTIALLY_FILLED') AND symbol = ANY ($1::text[])
+                    AND leg NOT LIKE 'target-%')) AS unsettled
 """
-BOOKED = "SELECT count(DISTINCT execution_id) FROM trading.executions"
-RUNNING = "SELECT count(*) FROM trading.user_trading_sessions WHERE NOT is_paper_trading AND status <> 'STOPPED'"
 STOPPING = "SELECT count(*) FROM trading.user_trading_sessions WHERE status = 'STOPPING'"
+METRICS = [("name[]", f"trading_live_sessions_{name}") for name in ("running", "busy")]
 METRIC = re.compile(r"^trading_live_sessions_(running|busy) (\S+)$", re.MULTILINE)
 
 
@@ -38,6 +43,7 @@ class ExchangeLedger:
         self.order_ids: dict[str, set[str]] = {}  # by link id
 
     async def read(self) -> None:
+        """Read what is new. The sandbox looks through all its entries for that."""
         self.executions += await self._new("execution")
         for order in await self._new("order"):
             if order["order_link_id"]:
@@ -48,6 +54,13 @@ class ExchangeLedger:
         if found:
             self._last[kind] = int(str(found[-1]["seq"]))
         return found
+
+    async def read_executions(self) -> int:
+        """Return how many there are; read them if there are new ones."""
+        count = int(str((await self._sandbox.state())["executions"]))
+        if count != len(self.executions):
+            await self.read()
+        return count
 
     async def unfinished_accounts(self) -> list[str]:
         """Return the accounts that have an open order or a position."""
@@ -67,23 +80,31 @@ class LiveSessions:
         self.ledger = ledger
         self._metrics_url = metrics_url
         self.waits_for = ""  # as of the last count
+        self._settled = -1  # executions when nothing was left to do
 
-    async def count_busy(self, state: Mapping[str, Mapping[str, Json]]) -> int:
+    def is_concerned(self, state: Mapping[str, object]) -> bool:
+        """Return whether live sessions may have something to do: not at an open at which nothing was executed."""
+        return bool(state["stands_at_close"]) or state["executions"] != self._settled
+
+    async def count_busy(self, state: Mapping[str, Any]) -> int:
         """Return how much is to be done before the market may move; `state`: of the sandbox.
 
         The metric is read last: it is 0 only when all that was committed before is on the exchange.
         """
         open_symbols = [symbol for symbol, at in state["symbols"].items() if at["open_ms"] is not None]
-        if unsettled := await self._owner.fetchval(UNSETTLED, open_symbols):
+        stored = await self._owner.fetchrow(STATE, open_symbols)
+        if stored["unsettled"]:
             self.waits_for = "orders that are not settled"
-            return int(unsettled)
-        await self.ledger.read()
-        if unbooked := len(self.ledger.executions) - int(await self._owner.fetchval(BOOKED)):
+            return int(stored["unsettled"])
+        executed = await self.ledger.read_executions()
+        if unbooked := executed - int(stored["booked"]):
             self.waits_for = "executions that are not booked"
             return abs(unbooked)
         running, busy = await self._metrics()
-        idle_missing = abs(int(await self._owner.fetchval(RUNNING)) - running)
+        idle_missing = abs(int(stored["running"]) - running)
         self.waits_for = f"{busy} busy live sessions, {idle_missing} that do not run"
+        if not busy + idle_missing:
+            self._settled = executed
         return busy + idle_missing
 
     async def count_stopping(self) -> int:
@@ -92,7 +113,7 @@ class LiveSessions:
     async def _metrics(self) -> tuple[int, int]:
         """Return the live sessions that run, and how many are busy; none run while the worker does not answer."""
         try:
-            async with self._http.get(self._metrics_url) as answer:
+            async with self._http.get(self._metrics_url, params=METRICS) as answer:
                 found = {name: int(float(value)) for name, value in METRIC.findall(await answer.text())}
         except aiohttp.ClientError:
             return 0, 0

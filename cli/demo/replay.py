@@ -143,7 +143,7 @@ class Replay:
         closed = [from_ms(int(at["last_closed_ms"])) for at in begun.values()]
         is_open = [at["open_ms"] is not None for at in begun.values()]
         behind = int(await self._owner.fetchval(WAITING, list(begun), closed, is_open))
-        if not behind and self._live is not None:
+        if not behind and self._live is not None and self._live.is_concerned(state):
             return await self._live.count_busy(state)
         return behind
 

@@ -22,6 +22,7 @@ class Accounts:
     def __init__(self, exchange: Exchange, clock: Clock, ledger: Ledger, push: Callable[[Change], None]) -> None:
         self.exchange = exchange
         self.delays = Delays()
+        self.executions = 0  # of all accounts so far
         self._clock = clock
         self._ledger = ledger
         self._push = push
@@ -74,6 +75,7 @@ class Accounts:
     def deliver(self) -> None:
         """Deliver what the engine changed. To be called after each of its operations."""
         for change in self.exchange.take_changes():
+            self.executions += change.topic == "execution"
             if change.topic in ("order", "execution"):
                 self._ledger.add(change.topic, {"uid": change.uid, "at_ms": change.at_ms, **_fields(change)})
             if change.uid in self._lanes:

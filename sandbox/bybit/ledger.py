@@ -24,7 +24,7 @@ class Ledger:
 
     def add(self, kind: str, entry: Mapping[str, object]) -> Json:
         self._seq += 1
-        row: Json = {**entry, "seq": self._seq, "kind": kind}  # an order has a seq of the exchange
+        row: Json = {**entry, "seq": self._seq, "kind": kind}  # an execution has a `seq` of its own
         self._entries.append(row)
         if self._file is not None:
             self._file.write(json.dumps(row, default=str) + "\n")

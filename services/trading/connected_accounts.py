@@ -43,5 +43,5 @@ class ConnectedAccounts:
             max_leverage = await self._market.max_leverage(symbol)
         except UnknownSymbol as error:
             raise VenueUnavailable(f"the exchange does not list {symbol}") from error
-        position, orders = await venue.get_position(symbol), await venue.list_open_orders(symbol)
+        position, orders = await venue.get_position(symbol), await venue.list_open_orders([symbol])
         return SymbolState(position, orders, max_leverage)

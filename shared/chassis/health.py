@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 from aiohttp import web
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, generate_latest
 
 from shared.chassis.postgres import INFRASTRUCTURE_FAULTS, Database
 
@@ -15,7 +15,8 @@ Parked = Callable[[], Awaitable[list[str]]]
 
 
 def add_health_routes(app: web.Application, database: Database, checks: list[Check], parked: Parked) -> None:
-    """Add `/healthz` (the event loop runs), `/readyz` (database, broker and jobs work) and `/metrics` (Prometheus).
+    """Add `/healthz` (the event loop runs), `/readyz` (database, broker and jobs work) and `/metrics` (Prometheus;
+    `?name[]=` for some only, because all take milliseconds).
 
     `/readyz` lists events parked for an upgrade but stays ready: one message must not take a service out of use.
     """
@@ -28,8 +29,10 @@ def add_health_routes(app: web.Application, database: Database, checks: list[Che
         body = {"status": "unready" if faults else "ready", "faults": faults, "parked": await _shown(parked)}
         return web.json_response(body, status=503 if faults else 200)
 
-    async def metrics(_: web.Request) -> web.Response:
-        return web.Response(body=generate_latest(), headers={"Content-Type": CONTENT_TYPE_LATEST})
+    async def metrics(request: web.Request) -> web.Response:
+        names = request.query.getall("name[]", [])
+        registry = REGISTRY.restricted_registry(names) if names else REGISTRY
+        return web.Response(body=generate_latest(registry), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
     app.router.add_get("/healthz", healthz)
     app.router.add_get("/readyz", readyz)

@@ -1,6 +1,7 @@
 """Each running service behaves exactly as its OpenAPI document says: schemathesis tests it.
 
-HOSTILE_EXAMPLES sets more than 100 examples per operation, HOSTILE_SEED another seed than the fixed one.
+HOSTILE_EXAMPLES sets more than 100 examples per operation with a body, HOSTILE_SEED another seed than the fixed
+one. Less varies in a query, of which the same code reads all, and little in a path: they get fewer examples.
 """
 
 import json
@@ -15,7 +16,7 @@ from typing import Any  # the report of another program
 import pytest
 import requests
 
-from shared.testing.api_client import PASSWORD
+from shared.testing.api_client import PASSWORD, Json
 from shared.testing.tenant import bodies_of
 from stack.migrate import ROOT, SERVICES
 from tests.hostile import table
@@ -24,6 +25,7 @@ from tests.pace import patient
 from tests.unit.trading.scenes import CROSS
 
 EXAMPLES = int(os.environ.get("HOSTILE_EXAMPLES", "100"))
+EXAMPLES_OF = {"body": EXAMPLES, "query": EXAMPLES * 2 // 5, "path": EXAMPLES // 5}
 SEED = os.environ.get("HOSTILE_SEED")
 MAX_RUNS = 4  # Hypothesis gives up an operation whose inputs it has to reject too often; another seed goes on
 CONFIG = Path(__file__).with_name("schemathesis.toml")
@@ -62,19 +64,21 @@ def test_a_service_conforms_to_its_document(
 ) -> None:
     process = world.services[service]
     began = process.log_size()
+    wanted = _wanted_examples(process)
+    (tmp_path / "schemathesis.toml").write_text(CONFIG.read_text() + _examples_config(wanted))
     report = _run(
         world, process, tmp_path / "0.ndjson", ["--seed", SEED] if SEED else ["--generation-deterministic"]
     )
-    counts, checks = _counts(process, report), _checks(report)
+    counts, checks = _counts(wanted, report), _checks(report)
     for number in range(1, MAX_RUNS):
-        if not (few := _too_few(counts)):
+        if not (few := _too_few(counts, wanted)):
             break
         named = [argument for name in few for argument in ("--include-name", name)]
         seed = str(int(SEED or 0) + number)
         report = _run(world, process, tmp_path / f"{number}.ndjson", ["--seed", seed, *named])
-        counts.update(_counts(process, report))  # adds; `+=` would drop the operations that have none
+        counts.update(_counts(wanted, report))  # adds; `+=` would drop the operations that have none
     table.record(record_property, "as documented", counts)
-    assert _too_few(counts) == {}
+    assert _too_few(counts, wanted) == {}
     assert checks >= CHECKS
     assert "Traceback" not in process.written(began)
     assert '"exception"' not in process.written(began)
@@ -96,7 +100,8 @@ def _run(world: World, process: Process, report: Path, arguments: Sequence[str])
 def _arguments(url: str, report: Path) -> list[str]:
     written = ["--report", "ndjson", "--report-ndjson-path", str(report), "--no-color"]
     where = ["run", f"{url}/openapi.json", "--url", url]
-    return ["--config-file", str(CONFIG), *where, "--max-examples", str(EXAMPLES), *written]
+    config = report.with_name("schemathesis.toml")
+    return ["--config-file", str(config), *where, *written]
 
 
 def _environment(world: World) -> dict[str, str]:
@@ -115,16 +120,37 @@ def _environment(world: World) -> dict[str, str]:
     }
 
 
-def _counts(process: Process, report: Path) -> Counter[str]:
-    """Return the number of requests by documented operation; requests to other paths are not counted."""
+def _wanted_examples(process: Process) -> dict[str, int]:
     paths = requests.get(f"{process.url}/openapi.json", timeout=10).json()["paths"]
+    return {
+        f"{method.upper()} {path}": EXAMPLES_OF[_varied_part(operation)]
+        for path, methods in paths.items()
+        for method, operation in methods.items()
+    }
+
+
+def _varied_part(operation: Json) -> str:
+    if "requestBody" in operation:
+        return "body"
+    return "query" if any(each["in"] == "query" for each in operation["parameters"]) else "path"
+
+
+def _examples_config(wanted: Mapping[str, int]) -> str:
+    sections = ""
+    for count in set(EXAMPLES_OF.values()):
+        if names := [name for name, examples in wanted.items() if examples == count]:
+            sections += f"\n[[operations]]\ninclude-name = {json.dumps(names)}\ngeneration.max-examples = {count}\n"
+    return sections
+
+
+def _counts(wanted: Mapping[str, int], report: Path) -> Counter[str]:
+    """Return the number of requests by documented operation; requests to other paths are not counted."""
     tried = Counter(f"{case['method']} {case['path']}" for case in _cases(report))
-    named = [f"{method.upper()} {path}" for path, methods in paths.items() for method in methods]
-    return Counter({name: tried[name] for name in named})
+    return Counter({name: tried[name] for name in wanted})
 
 
-def _too_few(counts: Mapping[str, int]) -> dict[str, int]:
-    return {name: count for name, count in counts.items() if count < EXAMPLES}
+def _too_few(counts: Mapping[str, int], wanted: Mapping[str, int]) -> dict[str, int]:
+    return {name: count for name, count in counts.items() if count < wanted[name]}
 
 
 def _cases(report: Path) -> Iterator[dict[str, str]]:

@@ -91,6 +91,7 @@ class ReplayControl:
             "steps_total": market.steps_total,
             "done": market.done,
             "stands_at_close": market.stands_at_close,
+            "executions": self._accounts.executions,
             "subscriptions": self._public.topics(),
             "private_subscriptions": self._private.subscriptions(),
             "symbols": {

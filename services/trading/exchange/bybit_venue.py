@@ -1,6 +1,7 @@
 """An account on Bybit as a `Venue`: linear USDT contracts, one-way mode, amounts always as strings."""
 
-from collections.abc import Callable, Mapping, Sequence
+import asyncio
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import TypeVar
@@ -103,29 +104,31 @@ class BybitVenue:
             Lane.STOP, EXECUTIONS, query, lambda answer: _order_of_executions(answer.result, link_id)
         )
 
-    async def list_open_orders(self, symbol: str | None = None) -> Sequence[VenueOrder]:
-        query = {**_of_symbol(symbol), "openOnly": 0}
-        orders = await self._pages(Lane.POLL, OPEN_ORDERS, query, ORDERS_A_PAGE, order_of)
+    async def list_open_orders(self, symbols: Collection[str] = ()) -> Sequence[VenueOrder]:
+        orders = await self._pages(Lane.POLL, OPEN_ORDERS, symbols, {"openOnly": 0}, ORDERS_A_PAGE, order_of)
         return list({order.order_id: order for order in orders if order.status.is_open}.values())
 
-    async def list_positions(self) -> Sequence[VenuePosition]:
-        positions = await self._pages(Lane.POLL, POSITIONS, _of_symbol(None), POSITIONS_A_PAGE, position_of)
-        return [position for position in positions if position.quantity]
+    async def list_positions(self, symbols: Collection[str]) -> Sequence[VenuePosition]:
+        """The exchange lists those that are not flat; it has to be asked for each of the others."""
+        listed: list[VenuePosition] = []
+        if len(symbols) > 1:
+            listed = await self._pages(Lane.STOP, POSITIONS, symbols, {}, POSITIONS_A_PAGE, position_of)
+        others = sorted(set(symbols) - {position.symbol for position in listed})
+        return [*listed, *await asyncio.gather(*map(self.get_position, others))]
 
     async def get_position(self, symbol: str) -> VenuePosition:
         def read(answer: Answer) -> VenuePosition:
             (row,) = rows_of(answer.result)
             return position_of(row)
 
-        return await self._ask(Lane.STOP, POSITIONS, _of_symbol(symbol), read)
+        return await self._ask(Lane.STOP, POSITIONS, _of_symbols([symbol]), read)
 
-    async def list_executions(self, since: datetime, symbol: str | None = None) -> Sequence[VenueExecution]:
+    async def list_executions(self, since: datetime, symbols: Collection[str] = ()) -> Sequence[VenueExecution]:
         found: dict[str, VenueExecution] = {}
         start = since
         for _ in range(MOST_PAGES):
             end = start + WINDOW - timedelta(milliseconds=1)
-            query = {**_of_symbol(symbol), "startTime": to_ms(start), "endTime": to_ms(end)}
-            now_ms = await self._collect(found, query)
+            now_ms = await self._collect(found, symbols, {"startTime": to_ms(start), "endTime": to_ms(end)})
             start += WINDOW
             if to_ms(start) > now_ms:
                 executions = list(found.values())
@@ -145,10 +148,12 @@ class BybitVenue:
             Lane.POLL, SERVER_TIME, {}, lambda answer: from_ms(int(answer.result["timeNano"]) // 1_000_000)
         )
 
-    async def _collect(self, found: dict[str, VenueExecution], query: Mapping[str, object]) -> int:
+    async def _collect(
+        self, found: dict[str, VenueExecution], symbols: Collection[str], window: Mapping[str, object]
+    ) -> int:
         """Add the executions of a window, newest first. Returns the exchange's time (ms)."""
         times: list[int] = []
-        rows = await self._pages(Lane.POLL, EXECUTIONS, query, EXECUTIONS_A_PAGE, execution_of, times)
+        rows = await self._pages(Lane.POLL, EXECUTIONS, symbols, window, EXECUTIONS_A_PAGE, execution_of, times)
         found.update((execution.execution_id, execution) for execution in rows)
         return times[-1]
 
@@ -156,25 +161,29 @@ class BybitVenue:
         self,
         lane: Lane,
         path: str,
+        symbols: Collection[str],
         query: Mapping[str, object],
         limit: int,
         read: Callable[[Row], T],
         times: list[int] | None = None,
     ) -> list[T]:
-        """Read all pages. `times` takes the exchange's time (ms) of each."""
-        rows: list[T] = []
+        """Read all pages; rows of other symbols are left alone. `times` takes the exchange's time (ms) of each."""
+
+        def read_page(answer: Answer) -> tuple[Answer, list[T]]:
+            rows = rows_of(answer.result)
+            return answer, [read(row) for row in rows if not symbols or row["symbol"] in symbols]
+
+        found: list[T] = []
         cursor = ""
         for _ in range(MOST_PAGES):
-            page = {**query, "limit": limit, "cursor": cursor or None}
-            answer, read_rows = await self._ask(
-                lane, path, page, lambda answer: (answer, [read(row) for row in rows_of(answer.result)])
-            )
-            rows += read_rows
+            page = {**_of_symbols(symbols), **query, "limit": limit, "cursor": cursor or None}
+            answer, rows = await self._ask(lane, path, page, read_page)
+            found += rows
             if times is not None:
                 times.append(answer.time_ms)
             following = cursor_of(answer.result)
-            if not following or following == cursor or not read_rows:
-                return rows
+            if not following or following == cursor or not rows_of(answer.result):
+                return found
             cursor = following
         raise VenueUnavailable(f"{path} has more than {MOST_PAGES} pages")
 
@@ -210,8 +219,12 @@ def _body_of(order: NewOrder) -> dict[str, object]:
     return body
 
 
-def _of_symbol(symbol: str | None) -> dict[str, object]:
-    return {"category": CATEGORY, "symbol": symbol} if symbol else {"category": CATEGORY, "settleCoin": SETTLE_COIN}
+def _of_symbols(symbols: Collection[str]) -> dict[str, object]:
+    """The exchange answers for one symbol, or for all."""
+    if len(symbols) == 1:
+        (symbol,) = symbols
+        return {"category": CATEGORY, "symbol": symbol}
+    return {"category": CATEGORY, "settleCoin": SETTLE_COIN}
 
 
 def _linked(result: Row, link_id: str, read: Callable[[Row], T]) -> list[T]:

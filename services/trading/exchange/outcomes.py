@@ -12,7 +12,14 @@ from pybit.exceptions import FailedRequestError, InvalidRequestError
 from urllib3.exceptions import ConnectTimeoutError, HTTPError, MaxRetryError, NewConnectionError
 
 from services.trading.bybit_api import PYBIT_FAULTS
-from services.trading.exchange.venue import KeyRejected, NotSent, OutcomeUnknown, Refused, VenueUnavailable
+from services.trading.exchange.venue import (
+    KeyRejected,
+    LinkIdUsed,
+    NotSent,
+    OutcomeUnknown,
+    Refused,
+    VenueUnavailable,
+)
 
 # Raised by pybit, requests and the reading of an answer.
 FAULTS = (InvalidRequestError, *PYBIT_FAULTS, HTTPError, OSError, RuntimeError)
@@ -22,6 +29,7 @@ RATE_LIMIT = 10006
 BANNED_ADDRESS = 403
 LEVERAGE_UNCHANGED = 110043
 STOP_UNCHANGED = 34040
+LINK_ID_USED = frozenset({110072, 170141})
 
 # The key is revoked, expired, bound to other addresses, or lacks a permission.
 KEY_CODES = frozenset({401, 10003, 10004, 10005, 10007, 10010, 33004, -2015})
@@ -114,8 +122,9 @@ def server_time_of(error: Exception) -> int | None:
 
 
 def words_of(message: object) -> str:
-    """Return the exchange's words on one line, bounded."""
-    return " ".join(str(message).split())[:LONGEST_WORDS]
+    """Return the exchange's words on one line, bounded, without what a database refuses in a text."""
+    line = " ".join(str(message)[: 10 * LONGEST_WORDS].split())[:LONGEST_WORDS]
+    return "".join(each if each.isprintable() else "?" for each in line)
 
 
 def _without_answer(error: Exception) -> str:
@@ -127,6 +136,8 @@ def _fault_of_code(code: object, words: str, headers: Mapping[str, str] | None, 
         return OutcomeUnknown(f"the code {code!r:.40} is none of the exchange's")
     if code in KEY_CODES:
         return KeyRejected(code, words)
+    if code in LINK_ID_USED:
+        return LinkIdUsed(code, words)
     if code in REFUSED_CODES:
         return Refused(code, words)
     if code == RATE_LIMIT:

@@ -6,7 +6,7 @@ repeated unchanged), or `OutcomeUnknown` (it may have been done: ask, never repe
 `VenueUnavailable`. A revoked or expired key raises `KeyRejected`, which is a refusal; questions raise it too.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -208,18 +208,19 @@ class Venue(Protocol):
         nothing until the exchange's delay has passed.
         """
 
-    async def list_open_orders(self, symbol: str | None = None) -> Sequence[VenueOrder]:
-        """Return all open orders, stops and targets of positions included. Raises VenueUnavailable."""
+    async def list_open_orders(self, symbols: Collection[str] = ()) -> Sequence[VenueOrder]:
+        """Return the open orders of these symbols, or of all; stops and targets of positions included.
+        Raises VenueUnavailable."""
 
-    async def list_positions(self) -> Sequence[VenuePosition]:
-        """Return the positions that are not flat. Raises VenueUnavailable."""
+    async def list_positions(self, symbols: Collection[str]) -> Sequence[VenuePosition]:
+        """Return the position of each of these symbols, also if it is flat. Raises VenueUnavailable."""
 
     async def get_position(self, symbol: str) -> VenuePosition:
         """Return the position of a symbol, also if it is flat. Raises VenueUnavailable."""
 
-    async def list_executions(self, since: datetime, symbol: str | None = None) -> Sequence[VenueExecution]:
-        """Return the executions from this time on, oldest first, however many windows and pages they take.
-        Raises VenueUnavailable."""
+    async def list_executions(self, since: datetime, symbols: Collection[str] = ()) -> Sequence[VenueExecution]:
+        """Return the executions of these symbols, or of all, from this time on, oldest first, however many windows
+        and pages they take. Raises VenueUnavailable."""
 
     async def get_wallet(self) -> VenueWallet:
         """Raises VenueUnavailable."""

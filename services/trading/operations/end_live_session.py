@@ -4,7 +4,7 @@ from services.trading.operations.block_entries import block_entries, unblock_ent
 from services.trading.operations.hold_to_plan import hold_to_plan
 from services.trading.operations.pause_session import lock_session
 from services.trading.operations.write_orders import OrderRecord, Written, write_orders
-from services.trading.queries import alarms, decisions, sessions, trades
+from services.trading.queries import alarms, controls, decisions, sessions, trades
 from services.trading.queries.restrictions import Restriction, insert_restriction
 from shared.chassis.events.outbox import emit
 from shared.chassis.postgres import Connection
@@ -22,6 +22,7 @@ async def write_alone(connection: Connection, record: OrderRecord) -> Written:
         return written
     if record.change.freezes:
         await block_entries(connection, user_id, [session_id], "FROZEN")
+        await controls.withdraw_answer(connection, user_id, session_id)
     if record.change.thaws:
         await sessions.ignore_orders(connection, user_id, session_id, record.change.ignored_orders)
         await unblock_entries(connection, user_id, [session_id], "FROZEN")

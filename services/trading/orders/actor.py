@@ -23,6 +23,7 @@ from services.trading.exchange.venue import (
     VenueExecution,
     VenueUnavailable,
 )
+from services.trading.orders.account_readings import AccountReadings
 from services.trading.orders.book import Book, SessionFacts
 from services.trading.orders.intents import Intent, IntentState
 from services.trading.orders.plan import (
@@ -65,6 +66,10 @@ FAULT_PAUSE_S = 0.5
 log = structlog.get_logger()
 
 
+class CannotStep(Exception):
+    """An error of ours prevents the step of a bar."""
+
+
 class Bars(Protocol):
     """The session's series, and how the session steps through it: its guard, its limits, its refusals."""
 
@@ -77,33 +82,38 @@ class Bars(Protocol):
     def on_close(
         self, execution: ExchangeExecution, series: Series, index: int, refusal: str | None
     ) -> StepOutcome:
-        """Step the close of a bar; `refusal` is the code that refuses entries, or None."""
+        """Step the close of a bar; `refusal` is the code that refuses entries, or None. Raises CannotStep."""
 
     def snapshot(self, execution: ExchangeExecution) -> Mapping[str, object]:
         """Return what is stored of the session."""
 
 
 class SessionActor:
-    """`run` ends when the lease is lost or the session has ended."""
+    """`run` ends when the lease is lost or the session has ended. A bar that cannot be stepped ends all decisions;
+    what is on the exchange is still followed, protected, and closed on demand."""
 
     def __init__(
         self,
         facts: SessionFacts,
         store: Store,
         venue: Venue,
+        readings: AccountReadings,
         bars: Bars,
         now: Callable[[], datetime],
         exchange_now: Callable[[], datetime] | None = None,
     ) -> None:
-        """`now` is the exchange's time, but never goes back or stands; `exchange_now`, if it differs, may."""
+        """`readings`: of the account, for all its sessions. `now` is the exchange's time, but never goes back or
+        stands; `exchange_now`, if it differs, may."""
         self._facts = facts
         self._store = store
         self._venue = venue
+        self._readings = readings
         self._bars = bars
         self._now = now
         self._exchange_now = exchange_now or now
         self._woken = asyncio.Event()
         self._seen = Observations()
+        self._decides = True  # False after a bar that cannot be stepped
         self.is_busy = True  # False while nothing is to be done until something happens
 
     def wake(self, *, account_changed: bool = True) -> None:
@@ -115,6 +125,8 @@ class SessionActor:
         self._woken.set()
 
     async def run(self) -> None:
+        loop = asyncio.get_running_loop()
+        reloaded_at = -RETRY_S
         while True:
             try:
                 if not await self._load():
@@ -123,7 +135,9 @@ class SessionActor:
                     pass
                 return
             except _MemoryBehind:
-                continue
+                if loop.time() < reloaded_at + RETRY_S:
+                    await asyncio.sleep(FAULT_PAUSE_S)
+                reloaded_at = loop.time()
             except RETRYABLE_FAULTS as error:
                 log.warning("orders_restart", session_id=str(self._facts.session_id), error=repr(error))
                 await asyncio.sleep(FAULT_PAUSE_S)
@@ -136,8 +150,11 @@ class SessionActor:
         execution = self._bars.restore(loaded.snapshot, loaded.last_bar)
         self._book = Book(self._facts, self._store.epoch, execution, loaded)
         self._since = loaded.since
+        self._read_at: datetime | None = None  # by the exchange's clock
         self._unbooked: list[VenueExecution] = []
         self._book.end_entry_if_done()
+        if not self._decides:
+            self._book.note(Incident("session_failed", f"failed:{loaded.last_bar}"))
         return True
 
     async def _pass(self) -> bool:
@@ -148,7 +165,8 @@ class SessionActor:
         if control is None:
             raise _MemoryBehind
         self._book.control = control
-        if (found := self._bars.next(self._book.last_bar)) is not None:
+        found = self._bars.next(self._book.last_bar) if self._decides else None
+        if found is not None:
             await self._step(*found)
         else:
             self._book_until(None)
@@ -182,39 +200,42 @@ class SessionActor:
         await self._await_executions(closes)
         self._book_until(closes)
         book = self._book
-        outcome = self._bars.on_close(book.execution, series, index, book.control.refuses_entries)
+        try:
+            outcome = self._bars.on_close(book.execution, series, index, book.control.refuses_entries)
+        except CannotStep:
+            self._decides = False
+            raise _MemoryBehind from None
         book.step(opened, bar.close, outcome, self._now())
 
     async def _await_executions(self, closes: datetime) -> None:
         """Read the account as of this close, if an execution may have happened; give up after a while."""
-        if not self._book.is_exposed or (self._seen.view is not None and self._seen.view.at >= closes):
+        if not self._book.is_exposed or (self._read_at is not None and self._read_at >= closes):
             return
         try:
             async with asyncio.timeout(BARRIER_S):
                 while not await self._read():
                     await asyncio.sleep(FAULT_PAUSE_S)
         except TimeoutError:
+            self._seen.is_outdated = True  # the reading was cut off
             log.warning("executions_not_read", session_id=str(self._facts.session_id))
 
     # The account.
 
     async def _read(self) -> bool:
         """Read the account; its executions are booked later. Returns False if the exchange did not answer."""
-        at, symbol = self._now(), self._facts.symbol
         self._seen.is_outdated = False
         try:
-            position = await self._venue.get_position(symbol)
-            orders = await self._venue.list_open_orders(symbol)
-            executions = await self._venue.list_executions(self._since, symbol)
+            reading = await self._readings.take(self._facts.symbol, self._since)
         except (VenueUnavailable, KeyRejected) as error:
             self._seen.is_outdated = True
             self._back_off("read", error)
             return False
         known = {each.execution_id for each in self._unbooked} | self._book.booked
-        new = [each for each in executions if each.execution_id not in known]
+        new = [each for each in reading.executions if each.execution_id not in known]
         self._unbooked = sorted([*self._unbooked, *new], key=lambda each: each.time)
-        self._since = max(self._since, at - OVERLAP)
-        self._seen.view = View(at, position, tuple(orders))
+        self._since = max(self._since, reading.exchange_at - OVERLAP)
+        self._read_at = reading.exchange_at
+        self._seen.view = View(reading.at, reading.position, reading.orders)
         return True
 
     def _book_until(self, closes: datetime | None) -> None:
@@ -280,6 +301,7 @@ class SessionActor:
             raise _MemoryBehind
         point("orders.after_gate")
         intent = intent.to(IntentState.SENDING, sent_at=sent_at)
+        self._seen.sent[intent.link_id] = self._now()
         if loop.time() - asked_at > LONGEST_GATE_S:
             self._book.put(intent.to(IntentState.INTENT))
             return
@@ -357,7 +379,7 @@ class SessionActor:
         view = self._seen.view
         if view is not None:
             position = replace(view.position, **changes)  # type: ignore[arg-type]
-            self._seen.view = replace(view, position=position)
+            self._seen.view = replace(view, position=position, is_assumed=True)
 
     # Back-off.
 
@@ -374,7 +396,8 @@ class SessionActor:
 
     def _note_key(self, error: KeyRejected) -> None:
         detail = {"code": str(error.code), "message": error.message}
-        self._book.note(Incident("key_rejected", f"key:{error.code}:{self._book.last_bar}", detail))
+        day = self._exchange_now().date()
+        self._book.note(Incident("key_rejected", f"key:{error.code}:{day}", detail))
 
 
 class _MemoryBehind(Exception):

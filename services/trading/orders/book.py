@@ -29,6 +29,7 @@ class SessionFacts:
     """The facts of a session that do not change while it runs."""
 
     session_id: UUID
+    account_id: UUID  # of the exchange account
     symbol: str
     strategy_hash: str
     leverage: Decimal
@@ -131,8 +132,9 @@ class Book:
             self._incidents.append(incident)
 
     def freeze(self, incident: Incident) -> None:
+        """An answer to an earlier change that is not carried out yet does not count for this one."""
         self.note(incident)
-        self.control = replace(self.control, frozen=True)
+        self.control = replace(self.control, frozen=True, answer=None)
         self._flags["freezes"] = True
 
     def end(self) -> None:

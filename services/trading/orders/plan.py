@@ -18,6 +18,7 @@ class View:
     at: datetime
     position: VenuePosition
     orders: tuple[VenueOrder, ...]
+    is_assumed: bool = False  # an accepted setting is entered that the exchange has not shown yet
 
     def order(self, link_id: str) -> VenueOrder | None:
         return next((order for order in self.orders if order.link_id == link_id and order.status.is_open), None)
@@ -37,13 +38,17 @@ class Answer:
 
 @dataclass(slots=True)
 class Observations:
-    """Facts seen since the book was loaded. A restart loses them, which only delays what follows from them."""
+    """Facts seen since the book was loaded. A restart loses them, which only delays what follows from them.
+
+    Times are those by which waits are measured; the exchange's clock may stand meanwhile.
+    """
 
     view: View | None = None
     is_outdated: bool = True  # something may have happened since the reading of the view began
     differs_since: datetime | None = None  # the position on the exchange is not the expected one
     unprotected_since: datetime | None = None
     stop_refused: tuple[Decimal, datetime] | None = None  # the price, and when
+    sent: dict[str, datetime] = field(default_factory=dict)  # by link id
     answers: dict[str, Answer] = field(default_factory=dict)
     not_before: dict[str, datetime] = field(default_factory=dict)  # by kind of command, after a failure
 
@@ -137,6 +142,11 @@ def observe(seen: Observations, book: Book, view: View) -> None:
     """Compare a view with the book, after its executions were booked."""
     differs = view.signed_position != book.expected_position
     seen.differs_since = (seen.differs_since or view.at) if differs else None
-    has_position = book.execution.position is not None and view.position.side is not None
-    unprotected = has_position and view.position.stop_loss is None
-    seen.unprotected_since = (seen.unprotected_since or view.at) if unprotected else None
+    if book.execution.position is None:
+        seen.stop_refused = None
+    if book.execution.position is None or view.position.side is None:
+        seen.unprotected_since = None
+    elif view.position.stop_loss is None:
+        seen.unprotected_since = seen.unprotected_since or view.at
+    elif not view.is_assumed:
+        seen.unprotected_since = None

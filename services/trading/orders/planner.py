@@ -52,6 +52,8 @@ FRESH = timedelta(seconds=10)
 """How old the view may be, when an entry is decided, to send it."""
 FIRST_POLL, LONGEST_POLL = timedelta(milliseconds=200), timedelta(seconds=10)
 LONGEST_BACKOFF = timedelta(seconds=60)
+FORGOTTEN = timedelta(days=7)
+"""How long the exchange lists an order that ended without a fill."""
 MAX_TARGET_ATTEMPTS = 5
 
 
@@ -94,12 +96,12 @@ class _Planner:
 
     def _next_reading(self, view: View) -> datetime:
         """Return when to read the account without a cause: every minute, and shortly before the next close, so that
-        an entry need not wait for it. Sessions read at different times."""
+        an entry need not wait for it. The sessions of an account read together, accounts at different times."""
         due = view.at + RECONCILE_EVERY
         facts, last_bar = self.book.facts, self.book.last_bar
         if last_bar is None:
             return due
-        lead = SHORTEST_LEAD + timedelta(milliseconds=facts.session_id.int % 6000)
+        lead = SHORTEST_LEAD + timedelta(milliseconds=facts.account_id.int % 6000)
         before_close = last_bar + timedelta(milliseconds=2 * facts.interval_ms) - lead
         return min(due, before_close) if view.at < before_close else due
 
@@ -157,7 +159,7 @@ class _Planner:
         """Follow the orders that may be open: in the open orders, else by asking for each."""
         for intent in list(self.book.intents.values()):
             order = view.order(intent.link_id)
-            if order is not None and view.at > (intent.sent_at or intent.created_at):
+            if order is not None and view.at > self._sent_at(intent):
                 if intent.state in (IntentState.UNKNOWN, IntentState.INTENT):
                     self._move(intent, IntentState.ACKED, order_id=order.order_id)
                 elif intent.state.is_final:
@@ -165,8 +167,11 @@ class _Planner:
             elif intent.state.was_sent:
                 self._resolve_missing(intent, view)
 
+    def _sent_at(self, intent: Intent) -> datetime:
+        return self.seen.sent.get(intent.link_id) or intent.sent_at or intent.created_at
+
     def _resolve_missing(self, intent: Intent, view: View) -> None:
-        sent = intent.sent_at or intent.created_at
+        sent = self._sent_at(intent)
         answer = self.seen.answers.get(intent.link_id)
         if answer is None or answer.at <= sent:
             self._command(Ask(intent), f"ask:{intent.link_id}", not_before=sent + FIRST_POLL)
@@ -176,6 +181,9 @@ class _Planner:
         if order is None:
             if intent.state is IntentState.UNKNOWN and answer.at >= sent + NOT_FOUND_WINDOW:
                 self._move(intent, IntentState.INTENT)
+                return
+            if answer.at >= sent + FORGOTTEN and self.seen.differs_since is None:
+                self._move(intent, IntentState.CANCELLED)
                 return
             if answer.at >= sent + 6 * NOT_FOUND_WINDOW:
                 self._note(Incident("unknown_order", f"unknown:{intent.link_id}", {"leg": intent.leg}))
@@ -212,7 +220,7 @@ class _Planner:
         control = self.book.control
         orders = [order for order in view.orders if self._is_foreign(order)]
         since = self.seen.differs_since
-        differs = since is not None and self.now >= since + SETTLE
+        differs = since is not None and view.at >= since + SETTLE
         if since is not None:
             self._command(Read(), "read", not_before=view.at + timedelta(seconds=1))
         if control.frozen:
@@ -305,7 +313,7 @@ class _Planner:
         if refused is not None and refused[0] == desired[0] and view.at > refused[1]:
             return desired[1]
         since = self.seen.unprotected_since
-        if since is not None and self.now >= since + UNPROTECTED_CLOSES:
+        if since is not None and view.at >= since + UNPROTECTED_CLOSES:
             return desired[1]
         return book.execution.pending_exit
 
@@ -356,9 +364,7 @@ class _Planner:
         if not attempts:
             return False
         last = attempts[-1]
-        due = (last.sent_at or last.created_at) + min(
-            timedelta(seconds=2 ** min(len(attempts) - 1, 6)), LONGEST_BACKOFF
-        )
+        due = self._sent_at(last) + min(timedelta(seconds=2 ** min(len(attempts) - 1, 6)), LONGEST_BACKOFF)
         if due > self.now:
             self._wake(due)
         return due > self.now
@@ -375,6 +381,8 @@ class _Planner:
             for limit in (UNPROTECTED, UNPROTECTED_CLOSES):
                 if since + limit > self.now:
                     self._wake(since + limit)
+            if view.at < since + UNPROTECTED_CLOSES <= self.now:
+                self._command(Read(), "read", not_before=view.at + FIRST_POLL)
         if desired is None or desired[0] == current:
             return
         if self.book.execution.pending_exit is not None and current is not None:

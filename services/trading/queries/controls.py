@@ -98,3 +98,10 @@ async def set_answer(connection: Connection, user_id: int, session_id: UUID, ans
         answer,
     )
     return answered is not None
+
+
+async def withdraw_answer(connection: Connection, user_id: int, session_id: UUID) -> None:
+    """Let a person answer again. The caller has locked the lease."""
+    await connection.execute(
+        "UPDATE session_leases SET frozen_answer = NULL WHERE user_id = $1 AND session_id = $2", user_id, session_id
+    )

@@ -112,11 +112,18 @@ async def find_latest(connection: Connection, user_id: int, session_id: UUID) ->
 
 
 async def list_recorded(connection: Connection, user_id: int, session_id: UUID, since: datetime) -> frozenset[str]:
-    """Return the ids of the session's executions from this time on."""
+    """Return the ids of the executions from this time on that the session, or an earlier one on the account and
+    symbol, has recorded."""
     rows = await connection.fetch(
         """
-        SELECT execution_id FROM executions WHERE user_id = $1 AND session_id = $2 AND time >= $3
-        UNION SELECT execution_id FROM funding_payments WHERE user_id = $1 AND session_id = $2 AND time >= $3
+        WITH same AS (
+            SELECT s.session_id FROM user_trading_sessions AS mine
+            JOIN user_trading_sessions AS s USING (user_id, exchange_account_id, symbol)
+            WHERE mine.user_id = $1 AND mine.session_id = $2
+        )
+        SELECT execution_id FROM executions JOIN same USING (session_id) WHERE user_id = $1 AND time >= $3
+        UNION SELECT execution_id FROM funding_payments JOIN same USING (session_id)
+        WHERE user_id = $1 AND time >= $3
         """,
         user_id,
         session_id,

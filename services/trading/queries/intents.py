@@ -60,9 +60,10 @@ UPSERT_INTENTS = f"""
               AND d.kind = CASE new.leg WHEN 'exit' THEN 'exit' WHEN 'flatten' THEN NULL ELSE 'entry' END)
     FROM {unnest(IntentWrite)}
     ON CONFLICT (user_id, link_id) DO UPDATE SET
-        state = excluded.state, sent_at = excluded.sent_at, order_id = excluded.order_id, filled = excluded.filled,
-        notional = excluded.notional, fee = excluded.fee, venue_code = excluded.venue_code,
-        venue_message = excluded.venue_message, epoch = excluded.epoch, updated_at = now()
+        state = excluded.state, quantity = excluded.quantity, sent_at = excluded.sent_at,
+        order_id = excluded.order_id, filled = excluded.filled, notional = excluded.notional, fee = excluded.fee,
+        venue_code = excluded.venue_code, venue_message = excluded.venue_message, epoch = excluded.epoch,
+        updated_at = now()
     WHERE i.session_id = excluded.session_id AND (i.state = excluded.state OR i.state <> ALL ($31::text[]))
     RETURNING i.intent_id
 """
@@ -130,8 +131,8 @@ async def list_relevant(connection: Connection, user_id: int, session_id: UUID) 
         SELECT {INTENT_COLUMNS} FROM order_intents AS i
         WHERE user_id = $1 AND session_id = $2
               AND (state <> ALL ($3::text[]) OR updated_at > now() - interval '1 day'
-                   OR bar >= (SELECT min(e.bar) FROM fills AS f
-                              JOIN order_intents AS e ON e.user_id = f.user_id AND e.intent_id = f.intent_id
+                   OR bar >= (SELECT min(coalesce(e.bar, f.time)) FROM fills AS f
+                              LEFT JOIN order_intents AS e ON e.user_id = f.user_id AND e.intent_id = f.intent_id
                               JOIN user_trades AS t ON t.user_id = f.user_id AND t.trade_id = f.trade_id
                               WHERE f.user_id = $1 AND f.session_id = $2 AND t.status = 'OPEN'))
         ORDER BY created_at, intent_id

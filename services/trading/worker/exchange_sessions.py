@@ -16,6 +16,7 @@ from services.trading.exchange.private_stream import StreamGap, StreamItem
 from services.trading.exchange.venue import KeyRejected, VenueUnavailable, VenueWallet
 from services.trading.operations.account_risk import note_equity
 from services.trading.operations.block_entries import block_account
+from services.trading.orders.account_readings import AccountReadings
 from services.trading.orders.actor import SessionActor
 from services.trading.orders.postgres_store import OrderWriter, PostgresStore
 from services.trading.venue_clock import VenueClock
@@ -50,6 +51,7 @@ class _Account:
 
     opened: OpenedAccount
     venue: BybitVenue
+    readings: AccountReadings
     sessions: dict[UUID, _Trading] = field(default_factory=dict)
     tasks: list[asyncio.Task[None]] = field(default_factory=list)
 
@@ -87,7 +89,13 @@ class ExchangeSessions:
         bars = SessionBars(session, series)
         clock = self._clock
         actor = SessionActor(
-            facts_of(session), store, account.venue, bars, lambda: clock.steady, lambda: clock.estimated
+            facts_of(session),
+            store,
+            account.venue,
+            account.readings,
+            bars,
+            lambda: clock.steady,
+            lambda: clock.estimated,
         )
         trading = _Trading(session, actor, asyncio.create_task(actor.run()))
         account.sessions[session.row.session_id] = trading
@@ -149,7 +157,9 @@ class ExchangeSessions:
         if (known := self._accounts.get(name)) is not None:
             return known
         opened = await self._connected.open(*name)
-        account = _Account(opened, self._exchange.venue(opened.account))
+        venue = self._exchange.venue(opened.account)
+        readings = AccountReadings(venue, lambda: self._clock.steady, lambda: self._clock.estimated)
+        account = _Account(opened, venue, readings)
         stream = self._exchange.stream(opened.account, lambda item: self._on_item(account, item))
         account.tasks = [
             asyncio.create_task(stream.run(self._stop)),

@@ -3,14 +3,20 @@
 from collections.abc import Mapping
 from datetime import datetime
 
+import structlog
+
 from services.trading.domain import entry_deadline
+from services.trading.orders.actor import CannotStep
 from services.trading.orders.book import SessionFacts
-from services.trading.worker.live_session import LiveSession
+from services.trading.worker.live_series import SESSIONS_FAILED
+from services.trading.worker.live_session import STEP_FAULTS, LiveSession
 from shared.market.contiguous_series import ContiguousSeries
 from shared.strategy.bars import INTERVAL_MS
 from shared.strategy.execution.exchange_steps import ExchangeExecution
 from shared.strategy.execution.outcome import StepOutcome
 from shared.strategy.series import Series
+
+log = structlog.get_logger()
 
 
 class SessionBars:
@@ -35,7 +41,12 @@ class SessionBars:
     def on_close(
         self, execution: ExchangeExecution, series: Series, index: int, refusal: str | None
     ) -> StepOutcome:
-        return self._session.on_close_with(refusal, series, index)
+        try:
+            return self._session.on_close_with(refusal, series, index)
+        except STEP_FAULTS as error:
+            SESSIONS_FAILED.inc()
+            log.error("session_failed", session_id=str(self._session.row.session_id), exc_info=error)
+            raise CannotStep from error
 
     def snapshot(self, execution: ExchangeExecution) -> Mapping[str, object]:
         return self._session.snapshot()
@@ -43,8 +54,10 @@ class SessionBars:
 
 def facts_of(session: LiveSession) -> SessionFacts:
     row, strategy = session.row, session.strategy
+    assert row.exchange_account_id is not None, "a live session has an account"
     return SessionFacts(
         session_id=row.session_id,
+        account_id=row.exchange_account_id,
         symbol=row.symbol,
         strategy_hash=row.strategy_hash,
         leverage=strategy.risk.leverage,

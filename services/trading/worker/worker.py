@@ -26,7 +26,7 @@ from services.trading.worker.overdue_bars import OverdueMonitor
 from services.trading.worker.step_writer import StepWriter
 from shared.chassis.clock import utc_now
 from shared.chassis.crash_points import point
-from shared.chassis.errors import ProblemError
+from shared.chassis.errors import ProblemError, Unavailable
 from shared.chassis.events.decoding import Received
 from shared.chassis.events.handlers import PartitionReader
 from shared.chassis.infrastructure_faults import RETRYABLE_FAULTS, is_infrastructure
@@ -329,6 +329,9 @@ class Worker:
             return False
         try:
             await self._exchange.start(session, series.series, lambda *ended: self._ended.append(ended))
+        except Unavailable as error:  # the key ring: perhaps it is back soon
+            log.warning("session_not_started", session_id=str(session.row.session_id), error=repr(error))
+            return False
         except (ProblemError, VenueUnavailable) as error:
             log.error("session_failed", session_id=str(session.row.session_id), exc_info=error)
             self._fail(session.row.session_id)

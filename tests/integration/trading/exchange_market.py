@@ -20,6 +20,7 @@ from services.trading.connected_accounts import OpenedAccount
 from services.trading.custody.envelope import SecretRow, seal
 from services.trading.custody.key_ring import FileKeyRing
 from services.trading.custody.queries import insert_secret
+from services.trading.errors import KeyUnavailable
 from services.trading.exchange.account_facts import Credentials
 from services.trading.exchange.environments import Environments
 from services.trading.exchange.exchange import Exchange, TradingAccount
@@ -68,11 +69,15 @@ async def sessions_here() -> Sessions:
 
 @dataclass
 class Accounts:
-    """Opens the sandbox's accounts, in place of custody."""
+    """Opens the sandbox's accounts, in place of custody. `outages`: how often the key ring cannot be read first."""
 
     sandbox: SandboxAccount
+    outages: int = 0
 
     async def open(self, user_id: int, account_id: UUID) -> OpenedAccount:
+        if self.outages:
+            self.outages -= 1
+            raise KeyUnavailable("an outage of the test")
         credentials = Credentials(self.sandbox.api_key, self.sandbox.api_secret)
         return OpenedAccount(TradingAccount(user_id, self.sandbox.uid, "SANDBOX", "GLOBAL", credentials), 1)
 
@@ -87,6 +92,7 @@ class ExchangeMarket:
     exchange: Exchange
     bars: Sequence[Bar]
     sessions: Callable[[], Awaitable[Sessions]] = sessions_here
+    outages: int = 0  # of the key ring, when a worker starts
     within_s: float = 25  # the exchange and the worker agree
     misses_executions: bool = False  # within a bar, because the stream is silent
 
@@ -108,7 +114,8 @@ class ExchangeMarket:
         database = self.trading.database
 
         def open_exchange() -> ExchangeSessions:
-            return ExchangeSessions(database, Accounts(self.account), self.exchange, self.clock)  # type: ignore[arg-type]
+            accounts = Accounts(self.account, self.outages)
+            return ExchangeSessions(database, accounts, self.exchange, self.clock)  # type: ignore[arg-type]
 
         return kind(database, self.trading.settings, self.clock, open_exchange=open_exchange)
 

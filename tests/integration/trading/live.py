@@ -185,8 +185,10 @@ async def open_live(trading: Trading, session: SessionRow, writer: OrderWriter) 
         else ExchangeExecution(strategy, terms, first)
     )
     assert isinstance(execution, ExchangeExecution)
+    assert row.exchange_account_id is not None
     facts = SessionFacts(
         session_id=session_id,
+        account_id=row.exchange_account_id,
         symbol=row.symbol,
         strategy_hash=row.strategy_hash,
         leverage=strategy.risk.leverage,

@@ -97,7 +97,7 @@ async def test_a_position_lives_from_entry_to_exit(scene: Scene) -> None:
     await venue.cancel_all("BTCUSDT")
     await venue.create_order(NewOrder("exit-1", "BTCUSDT", "SELL", Decimal("0.5"), reduce_only=True))
     await scene.sandbox.step(1)
-    assert await venue.list_positions() == []
+    assert [each.side for each in await venue.list_positions(["BTCUSDT"])] == [None]
     executions = await venue.list_executions(from_ms(FIRST))
     assert [each.link_id for each in executions] == ["entry-1", "target-1", "exit-1"]
     assert all(each.fee_coin == "USDT" and each.fee > 0 for each in executions)

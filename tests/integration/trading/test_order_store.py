@@ -1,6 +1,7 @@
 """What live sessions write: intents before orders, executions once, and nothing under a lost lease."""
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from decimal import Decimal
 
 import pytest
@@ -8,8 +9,9 @@ import pytest
 from services.trading.exchange.venue import ExecutionKind, OrderOrigin, OrderSide
 from services.trading.orders.intents import IntentState
 from services.trading.orders.postgres_store import OrderWriter
-from services.trading.orders.store import Change
+from services.trading.orders.store import Change, Control
 from shared.contracts.trading import TradeClosed, TradeOpened
+from shared.contracts.types import from_ms
 from tests.integration.trading.conftest import Trading
 from tests.integration.trading.live import Live, add_account, claim, open_live, start_live, store_bars
 
@@ -146,6 +148,55 @@ async def test_a_reloaded_session_continues_where_it_was(trading: Trading, live:
     assert (event.pnl, event.fee, event.is_paper_trade) == (trade["pnl"], trade["fee"], False)
 
 
+async def test_a_reloaded_order_has_the_quantity_that_was_left_to_close(
+    trading: Trading, live: Live, writer: OrderWriter
+) -> None:
+    await fill_entry(live)
+    position = live.book.execution.position
+    assert position is not None
+    bar = from_ms(position.entry_time)
+    close = live.book.new_intent("stop", bar, position.side, position.left, "stop_loss", live.now)
+    for quantity in (position.left, ONE):
+        live.book.put(replace(close, quantity=quantity))
+        await live.commit()
+    again = await open_live(trading, await live.row(), writer)
+    assert again.book.of_leg("stop", bar)[0].quantity == ONE
+
+
+async def test_the_orders_of_an_adopted_position_are_loaded_however_old(
+    trading: Trading, live: Live, writer: OrderWriter
+) -> None:
+    await live.step(until_entry=False)
+    live.execute("f1", Decimal(2), Decimal(100))
+    live.book.control = Control(answer="adopt")
+    await live.commit()
+    live.book.answer_foreign(Decimal(0), [])
+    assert await live.commit() is not None
+    position = live.book.execution.position
+    assert position is not None
+    target = live.book.new_intent(
+        "target-1", from_ms(position.entry_time), "LONG", ONE, "take_profit", live.now, price=Decimal(110)
+    )
+    live.book.put(replace(target, state=IntentState.CANCELLED))
+    await live.commit()
+    await trading.fetch("UPDATE order_intents SET updated_at = now() - interval '2 days'")
+    again = await open_live(trading, await live.row(), writer)
+    assert again.book.intents.keys() == {target.link_id}
+
+
+async def test_the_executions_of_an_earlier_session_are_not_booked_by_the_next_one(
+    trading: Trading, writer: OrderWriter
+) -> None:
+    await store_bars(trading)
+    caller, account = await trading.subscribe(1), await add_account(trading, 1, "u1")
+    first = await open_live(trading, await start_live(trading, caller, account), writer)
+    await fill_entry(first)
+    first.book.end()
+    assert await first.commit() is not None
+    second = await open_live(trading, await start_live(trading, caller, account), writer)
+    assert second.book.booked == {"e1", "e2"}
+
+
 async def test_funding_is_booked_apart(trading: Trading, live: Live) -> None:
     await fill_entry(live)
     live.execute("f1", ONE, Decimal(100), kind=ExecutionKind.FUNDING, fee=Decimal("0.5"))
@@ -174,13 +225,22 @@ async def test_a_foreign_execution_freezes_and_is_answered(
     control = await again.store.control()
     assert control is not None
     again.book.control = control
+    again.execute("f2", Decimal(1), Decimal(100))
+    assert await again.commit() is not None
+    control = await again.store.control()
+    assert control is not None
+    assert control.answer is None  # it was not given to this one
+    await trading.fetch("UPDATE session_leases SET frozen_answer = 'ignore'")
+    control = await again.store.control()
+    assert control is not None
+    again.book.control = control
     again.book.answer_foreign(Decimal(0), ["o-1"])
     assert await again.commit() is not None
     control = await again.store.control()
     assert control is not None
     assert (control.frozen, control.answer, control.refuses_entries) == (False, None, None)
     last = await open_live(trading, await live.row(), writer)
-    assert (last.book.foreign, last.book.ignored, last.book.ignored_orders) == ([], Decimal(2), {"o-1"})
+    assert (last.book.foreign, last.book.ignored, last.book.ignored_orders) == ([], Decimal(3), {"o-1"})
     kinds = [row["kind"] for row in await trading.fetch("SELECT kind FROM session_restrictions ORDER BY 1")]
     assert kinds == ["FROZEN", "FROZEN_LIFTED"]
 

@@ -32,6 +32,14 @@ async def test_orders_and_executions_are_recorded_as_they_change(
     assert (execution["exec_price"], execution["exec_qty"]) == ("100", "1")
 
 
+async def test_entries_of_all_kinds_share_one_numbering(sandbox: SandboxClient, account: SandboxAccount) -> None:
+    await buy(sandbox, account)
+    await buy(sandbox, account)
+    entries = await sandbox.ledger("*")
+    assert "execution" in {entry["kind"] for entry in entries}
+    assert [entry["seq"] for entry in entries] == list(range(1, len(entries) + 1))
+
+
 async def test_entries_can_be_read_since_one(sandbox: SandboxClient, account: SandboxAccount) -> None:
     await rest_order(sandbox, account, "first")
     last = (await sandbox.ledger("*"))[-1]["seq"]

@@ -13,6 +13,7 @@ from services.trading.exchange.exchange import Exchange
 from services.trading.exchange.signing_clock import local_ms
 from services.trading.exchange.venue import (
     KeyRejected,
+    LinkIdUsed,
     NewOrder,
     NotSent,
     OrderStatus,
@@ -112,6 +113,7 @@ async def test_cancelling_all_is_done_when_the_exchange_confirms_it(scene: Scene
         (coded(110007, "ab not enough for new order"), Refused),
         (coded(10005), KeyRejected),
         (coded(10016), OutcomeUnknown),
+        (coded(110072, "OrderLinkedID is duplicate"), LinkIdUsed),
         (coded(110079), OutcomeUnknown),
         (coded(424242), OutcomeUnknown),
         (raw(b""), OutcomeUnknown),
@@ -288,12 +290,26 @@ async def test_executions_of_one_time_keep_the_exchanges_order(scene: Scene) -> 
 async def test_positions_without_size_are_flat(scene: Scene) -> None:
     script, _, venue = scene
     flat = position_row(symbol="ETHUSDT", side="", size="0", avgPrice="0", stopLoss="")
-    script.answers["/v5/position/list"] = listed(position_row(), flat)
-    assert [position.symbol for position in await venue.list_positions()] == ["BTCUSDT"]
     script.answers["/v5/position/list"] = listed(flat)
     position = await venue.get_position("ETHUSDT")
     assert (position.side, position.quantity) == (None, Decimal(0))
     assert (position.entry_price, position.stop_loss) == (None, None)
+
+
+async def test_several_symbols_are_listed_together_and_those_that_are_flat_one_by_one(scene: Scene) -> None:
+    script, _, venue = scene
+    flat = position_row(symbol="ETHUSDT", side="", size="0", avgPrice="0", stopLoss="")
+    other = position_row(symbol="XRPUSDT", positionIdx=1)  # in hedge mode, which is none of our business
+
+    def answer(_: web.Request, query: Mapping[str, str]) -> object:
+        return listed(flat) if query.get("symbol") == "ETHUSDT" else listed(other, position_row())
+
+    script.answers["/v5/position/list"] = answer
+    positions = await venue.list_positions({"BTCUSDT", "ETHUSDT"})
+    assert [(each.symbol, each.side) for each in positions] == [("BTCUSDT", "LONG"), ("ETHUSDT", None)]
+    script.answers[EXECUTIONS] = listed(execution_row(2, symbol="XRPUSDT", execQty="many"), execution_row(1))
+    executions = await venue.list_executions(from_ms(NOW_MS) - timedelta(days=1), {"BTCUSDT", "ETHUSDT"})
+    assert [each.execution_id for each in executions] == ["e-1"]
 
 
 async def test_a_position_in_hedge_mode_is_no_answer(scene: Scene) -> None:

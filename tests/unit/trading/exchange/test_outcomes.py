@@ -23,7 +23,14 @@ from services.trading.exchange.outcomes import (
     server_time_of,
 )
 from services.trading.exchange.refusals import WORDS, explain
-from services.trading.exchange.venue import KeyRejected, NotSent, OutcomeUnknown, Refused, VenueUnavailable
+from services.trading.exchange.venue import (
+    KeyRejected,
+    LinkIdUsed,
+    NotSent,
+    OutcomeUnknown,
+    Refused,
+    VenueUnavailable,
+)
 
 NOW_MS = 1_700_000_000_000
 HERE = HTTPConnection("127.0.0.1")
@@ -91,7 +98,7 @@ OF_CODES: dict[object, type[Exception]] = {
     110028: Refused,
     110042: Refused,
     110043: Refused,
-    110072: Refused,
+    110072: LinkIdUsed,
     110074: Refused,
     110079: OutcomeUnknown,  # "the order is processing"
     110090: Refused,
@@ -113,7 +120,7 @@ OF_CODES: dict[object, type[Exception]] = {
     170131: Refused,
     170136: Refused,
     170140: Refused,
-    170141: Refused,
+    170141: LinkIdUsed,
     170146: OutcomeUnknown,
     170213: Refused,
     3400214: OutcomeUnknown,  # server error
@@ -208,6 +215,12 @@ def test_a_rate_limit_holds_for_a_bounded_time(text: str, seconds: float) -> Non
     assert isinstance(fault, NotSent)
     assert fault.wait_s == seconds
     assert limit_reset_s(None, NOW_MS) == 1.0
+
+
+def test_the_exchanges_words_are_bounded_and_fit_into_a_text_of_the_database() -> None:
+    refused = fault_of_command(InvalidRequestError("POST", "no\x00 \ud800" + "w" * 10_000, 110007, "", {}), NOW_MS)
+    assert isinstance(refused, Refused)
+    assert refused.message == "no? ?" + "w" * 295
 
 
 def test_a_refused_timestamp_names_the_exchanges_clock() -> None:

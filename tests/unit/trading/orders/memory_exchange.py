@@ -3,7 +3,7 @@
 import asyncio
 import random
 from bisect import bisect_right
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
@@ -157,19 +157,18 @@ class MemoryExchange:
         orders, _, _ = await self._question()
         return orders.get(link_id)
 
-    async def list_open_orders(self, symbol: str | None = None) -> Sequence[VenueOrder]:
+    async def list_open_orders(self, symbols: Collection[str] = ()) -> Sequence[VenueOrder]:
         orders, _, _ = await self._question()
         return [order for order in orders.values() if order.status.is_open]
 
-    async def list_positions(self) -> Sequence[VenuePosition]:
-        _, position, _ = await self._question()
-        return [position] if position.quantity else []
+    async def list_positions(self, symbols: Collection[str]) -> Sequence[VenuePosition]:
+        return [await self.get_position(SYMBOL)]
 
     async def get_position(self, symbol: str) -> VenuePosition:
         _, position, _ = await self._question()
         return position
 
-    async def list_executions(self, since: datetime, symbol: str | None = None) -> Sequence[VenueExecution]:
+    async def list_executions(self, since: datetime, symbols: Collection[str] = ()) -> Sequence[VenueExecution]:
         _, _, at = await self._question()
         found = [each for listed, each in self.executions if listed <= at and each.time >= since]
         if found and self.draw.random() < self.faults.duplicate:

@@ -25,7 +25,7 @@ from shared.strategy.execution.exchange_steps import ExchangeExecution
 from shared.strategy.series import Series
 from tests.unit.strategy.scenes import FREE, HOUR, START, at_close, bars, strategy
 from tests.unit.trading.orders.memory_exchange import SYMBOL
-from tests.unit.trading.orders.schedules import SESSION
+from tests.unit.trading.orders.schedules import ACCOUNT, SESSION
 
 D = Decimal
 BOTH_WAYS = {"long": at_close("100"), "short": at_close("99")}
@@ -45,6 +45,7 @@ class Scene:
         self.execution = ExchangeExecution(plan_of, FREE)
         self.facts = SessionFacts(
             session_id=SESSION,
+            account_id=ACCOUNT,
             symbol=SYMBOL,
             strategy_hash=plan_of.content_hash,
             leverage=plan_of.risk.leverage,

@@ -18,6 +18,7 @@ from services.trading.exchange.venue import (
     OrderStatus,
     VenueExecution,
 )
+from services.trading.orders.account_readings import AccountReadings
 from services.trading.orders.actor import SessionActor
 from services.trading.orders.book import SessionFacts
 from services.trading.orders.intents import IntentState
@@ -32,6 +33,7 @@ from tests.unit.trading.orders.memory_store import Database, Killed, MemoryStore
 from tests.unit.trading.orders.virtual_time import VirtualLoop, run
 
 SESSION = UUID("01980000-0000-7000-8000-000000000001")
+ACCOUNT = UUID("01980000-0000-7000-8000-000000000002")
 BAR_S, TICKS = 60, 8
 SETTLING_S = 200
 TERMS = Terms(Instrument(), Decimal("0.00055"))
@@ -172,6 +174,7 @@ class World:
         self._used: set[tuple[str, int, float]] = set()
         self.facts = SessionFacts(
             session_id=SESSION,
+            account_id=ACCOUNT,
             symbol=SYMBOL,
             strategy_hash=self.strategy.content_hash,
             leverage=self.strategy.risk.leverage,
@@ -346,10 +349,12 @@ class World:
             kill_at = self.draw.randint(1, 200) if self.kills and self.draw.random() < 0.3 else None
             store = MemoryStore(self.db, self.db.epoch, process)
             assert self.strategy is not None
+            venue = ProcessVenue(self.exchange, process, self)
             actor = SessionActor(
                 self.facts,
                 store,
-                ProcessVenue(self.exchange, process, self),
+                venue,  # type: ignore[arg-type]
+                AccountReadings(venue, self.loop.now),  # type: ignore[arg-type]
                 ProcessBars(self.strategy, self.rows),
                 self.loop.now,
             )
@@ -502,6 +507,8 @@ class World:
                 self._violate(f"{execution} is booked as {wrong}")
             if parts != execution.quantity and not self._is_unknowable(execution):
                 self._violate(f"{execution.execution_id} is booked with {parts} of {execution.quantity}")
+        if not self.handled_at and "foreign_change" in db.incidents.values():
+            self._violate("a foreign change, although no person interfered")
         for accepted in exchange.accepted:
             if accepted.link_id not in db.intents:
                 self._violate(f"an order without an intent: {accepted}")

@@ -4,15 +4,25 @@ import asyncio
 import random
 from datetime import datetime, timedelta
 from decimal import Decimal
+from typing import NoReturn
 
-from services.trading.exchange.venue import KeyRejected, LinkIdUsed, NewOrder, NotSent, OutcomeUnknown, Refused
-from services.trading.orders.actor import SessionActor
+from services.trading.exchange.venue import (
+    KeyRejected,
+    LinkIdUsed,
+    NewOrder,
+    NotSent,
+    OutcomeUnknown,
+    Refused,
+    VenuePosition,
+)
+from services.trading.orders.account_readings import AccountReadings
+from services.trading.orders.actor import CannotStep, SessionActor
 from services.trading.orders.book import SessionFacts
 from services.trading.orders.intents import Intent, IntentState
 from shared.strategy.bars import Bar
 from tests.unit.trading.orders.memory_exchange import SYMBOL, Faults, MemoryExchange
 from tests.unit.trading.orders.memory_store import Database, MemoryStore, Process
-from tests.unit.trading.orders.schedules import SESSION, STRATEGIES, ProcessBars
+from tests.unit.trading.orders.schedules import ACCOUNT, SESSION, STRATEGIES, ProcessBars
 from tests.unit.trading.orders.virtual_time import VirtualLoop, run
 
 S = IntentState
@@ -25,12 +35,25 @@ class Venue(MemoryExchange):
         super().__init__(loop, random.Random(1), Faults(), Decimal(100))
         self.outcomes = list(outcomes)
         self.sent: list[NewOrder] = []
+        self.hangs = False
 
     async def create_order(self, order: NewOrder) -> str:
         self.sent.append(order)
         if self.outcomes:
             raise self.outcomes.pop(0)
         return await super().create_order(order)
+
+    async def get_position(self, symbol: str) -> VenuePosition:
+        if self.hangs:
+            await asyncio.sleep(6)
+        return await super().get_position(symbol)
+
+
+class ClosedGate(MemoryStore):
+    """Nothing passes, whatever the control says."""
+
+    async def pass_gate(self, link_ids: object, now: datetime) -> frozenset[str] | None:
+        return frozenset()
 
 
 class FreezingStore(MemoryStore):
@@ -48,7 +71,14 @@ class FreezingStore(MemoryStore):
 class Scene:
     """A bar has closed at which the session enters; the next one is not there yet."""
 
-    def __init__(self, loop: VirtualLoop, *outcomes: Exception, store: type[MemoryStore] = MemoryStore) -> None:
+    def __init__(
+        self,
+        loop: VirtualLoop,
+        *outcomes: Exception,
+        store: type[MemoryStore] = MemoryStore,
+        waited: timedelta = timedelta(0),
+    ) -> None:
+        """`waited`: while the exchange's clock stood, as in a replay."""
         loop.moved = 60.0
         self.loop = loop
         self.db = Database(epoch=1)
@@ -56,6 +86,7 @@ class Scene:
         strategy = STRATEGIES[0]
         facts = SessionFacts(
             session_id=SESSION,
+            account_id=ACCOUNT,
             symbol=SYMBOL,
             strategy_hash=strategy.content_hash,
             leverage=strategy.risk.leverage,
@@ -64,10 +95,12 @@ class Scene:
             min_order_qty=Decimal("0.001"),
         )
         row = Bar(0, Decimal(99), Decimal(100), Decimal(99), Decimal(100), Decimal(1))
-        self.bars = ProcessBars(strategy, [row])
-        self.actor = SessionActor(
-            facts, store(self.db, 1, Process(loop, random.Random(1))), self.venue, self.bars, loop.now
-        )
+        self.rows = [row]
+        self.bars = ProcessBars(strategy, self.rows)
+        memory = store(self.db, 1, Process(loop, random.Random(1)))
+        clocks = (lambda: loop.now() + waited, loop.now)
+        readings = AccountReadings(self.venue, *clocks)
+        self.actor = SessionActor(facts, memory, self.venue, readings, self.bars, *clocks)
 
     def run(self, seconds: float = 30) -> "Scene":
         async def main() -> None:
@@ -135,11 +168,101 @@ def test_a_rejected_key_is_reported(loop: VirtualLoop) -> None:
     assert set(scene.db.incidents.values()) == {"key_rejected", "order_refused"}
 
 
+def test_a_key_that_stays_rejected_is_reported_once_a_day(loop: VirtualLoop) -> None:
+    scene = Scene(loop)
+
+    async def reject(_: str) -> NoReturn:
+        raise KeyRejected(10003, "API key is invalid.")
+
+    scene.venue.get_position = reject  # type: ignore[method-assign]
+    loop.call_later(61, lambda: scene.rows.append(scene.rows[0]._replace(open_time_ms=60_000)))
+    loop.call_later(61, scene.actor.wake)
+    assert list(scene.run(seconds=200).db.incidents.values()).count("key_rejected") == 1
+    assert len(scene.db.stepped) == 2
+
+
 def test_a_process_that_slept_after_the_gate_passes_it_again_before_it_sends(loop: VirtualLoop) -> None:
     scene = Scene(loop, store=FreezingStore).run()
     entry = scene.entry.link_id
     assert [link for link, _, _ in scene.db.passes].count(entry) == 2
     assert [order.link_id for order in scene.venue.sent].count(entry) == 1
+
+
+def test_a_reading_that_is_cut_off_at_a_close_is_repeated(loop: VirtualLoop) -> None:
+    scene = Scene(loop)
+
+    def close_by_hand() -> None:
+        scene.venue.hangs = True
+        scene.venue.trade_by_hand("SELL", Decimal(1))
+        scene.rows.append(scene.rows[0]._replace(open_time_ms=60_000))
+        scene.actor.wake()
+
+    loop.call_later(61, close_by_hand)
+    loop.call_later(65, lambda: setattr(scene.venue, "hangs", False))
+    assert [trade.reason for trade in scene.run(seconds=75).db.trades] == ["manual"]
+
+
+LONG_WAIT = timedelta(hours=1)
+
+
+def test_after_a_long_wait_executions_are_listed_from_the_exchanges_time_on(loop: VirtualLoop) -> None:
+    scene = Scene(loop, waited=LONG_WAIT).run()
+    assert (scene.entry.state, scene.venue.stop) == (S.FILLED, Decimal(99))
+
+
+def test_after_a_long_wait_an_unknown_order_is_not_repeated_within_the_window(loop: VirtualLoop) -> None:
+    scene = Scene(loop, OutcomeUnknown(), waited=LONG_WAIT).run(seconds=5)
+    assert (scene.entry.state, len(scene.venue.sent)) == (S.UNKNOWN, 1)
+
+
+def test_after_a_long_wait_a_refused_close_is_not_repeated_at_once(loop: VirtualLoop) -> None:
+    scene = Scene(loop, waited=LONG_WAIT)
+
+    def close() -> None:
+        scene.venue.outcomes = [Refused(110017, "no position")] * 9
+        scene.db.demand(flatten="manual")
+        scene.actor.wake(account_changed=False)
+
+    loop.call_later(10, close)
+    scene.run(seconds=15)
+    assert 2 <= len([each for each in scene.db.intents.values() if each.leg == "flatten"]) <= 3
+
+
+def test_after_a_long_wait_a_close_waits_for_the_executions_of_its_bar(loop: VirtualLoop) -> None:
+    scene = Scene(loop, waited=LONG_WAIT)
+
+    def announce() -> None:
+        scene.rows.append(scene.rows[0]._replace(open_time_ms=60_000))
+        scene.actor.wake(account_changed=False)
+
+    loop.call_later(59, lambda: scene.venue.trade_by_hand("SELL", Decimal(1)))
+    loop.call_later(60.5, announce)
+    scene.run(seconds=65)
+    assert len([intent for intent in scene.db.intents.values() if intent.is_entry]) == 2
+
+
+def test_a_gate_that_stays_closed_does_not_make_it_busy_without_end(loop: VirtualLoop) -> None:
+    assert Scene(loop, store=ClosedGate).run(seconds=5).venue.calls < 60
+
+
+def test_a_bar_that_cannot_be_stepped_ends_decisions_and_nothing_else(loop: VirtualLoop) -> None:
+    scene = Scene(loop)
+
+    def fail(*_: object) -> NoReturn:
+        raise CannotStep
+
+    def announce() -> None:
+        scene.bars.on_close = fail  # type: ignore[method-assign]
+        scene.rows.append(scene.rows[0]._replace(open_time_ms=60_000))
+        scene.actor.wake()
+
+    loop.call_later(61, announce)
+    loop.call_later(70, lambda: scene.db.demand(flatten="kill_switch"))
+    loop.call_later(70, lambda: scene.actor.wake(account_changed=False))
+    scene.run(seconds=80)
+    assert "session_failed" in scene.db.incidents.values()
+    assert [trade.reason for trade in scene.db.trades] == ["kill_switch"]
+    assert scene.venue.position == 0
 
 
 def test_a_worker_that_has_lost_the_lease_stops(loop: VirtualLoop) -> None:

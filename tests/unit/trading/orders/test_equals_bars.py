@@ -9,6 +9,7 @@ from decimal import Decimal
 import pytest
 
 from services.trading.exchange.venue import ExecutionKind, NewOrder, OrderOrigin
+from services.trading.orders.account_readings import AccountReadings
 from services.trading.orders.actor import SessionActor
 from services.trading.orders.book import SessionFacts
 from shared.strategy.bars import Bar
@@ -20,7 +21,7 @@ from shared.strategy.series import Series
 from shared.testing.random_strategies import SHORT_PERIODS, RandomStrategy
 from tests.unit.trading.orders.memory_exchange import SYMBOL, Faults, MemoryExchange
 from tests.unit.trading.orders.memory_store import Database, MemoryStore, Process
-from tests.unit.trading.orders.schedules import SESSION, TERMS, ProcessBars
+from tests.unit.trading.orders.schedules import ACCOUNT, SESSION, TERMS, ProcessBars
 from tests.unit.trading.orders.virtual_time import VirtualLoop, run
 from tests.unit.trading.scenes import CROSS, INTERVAL, STEP_MS, wavy_bars
 
@@ -74,6 +75,7 @@ class Session:
         self.rows: list[Bar] = []
         facts = SessionFacts(
             session_id=SESSION,
+            account_id=ACCOUNT,
             symbol=SYMBOL,
             strategy_hash=strategy.content_hash,
             leverage=strategy.risk.leverage,
@@ -83,7 +85,8 @@ class Session:
         )
         store = MemoryStore(self.db, 1, Process(loop, random.Random(1)))
         session_bars = ProcessBars(strategy, self.rows)
-        self.actor = SessionActor(facts, store, self.exchange, session_bars, loop.now)
+        readings = AccountReadings(self.exchange, loop.now)
+        self.actor = SessionActor(facts, store, self.exchange, readings, session_bars, loop.now)
 
     async def run(self) -> list[Fill]:
         task = asyncio.create_task(self.actor.run())

@@ -1,5 +1,6 @@
 """The planner, rule by rule."""
 
+from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
 
@@ -19,6 +20,7 @@ from services.trading.orders.plan import (
     Send,
     SetLeverage,
     SetStop,
+    observe,
 )
 from services.trading.orders.planner import plan
 from services.trading.orders.store import Control
@@ -178,6 +180,17 @@ def test_an_unknown_order_that_is_open_is_acknowledged() -> None:
     assert recorded(scene) == [("entry", S.ACKED)]
 
 
+def test_an_order_that_the_exchange_has_forgotten_is_over() -> None:
+    scene = with_targets(Scene().entered()).sent("target-1").sent("target-2")
+    week = timedelta(days=7).total_seconds()
+    scene.wait(week - 1).shows("LONG", "1", stop=D(90)).answers("target-1", None).answers(
+        "target-2", OrderStatus.NEW
+    )
+    assert recorded(scene) == []
+    scene.wait(1).shows("LONG", "1", stop=D(90)).answers("target-1", None)
+    assert recorded(scene)[0] == ("target-1", S.CANCELLED)
+
+
 def test_an_order_ends_only_when_its_executions_are_booked() -> None:
     scene = Scene().close("100").sent("entry").wait(1).shows().answers("entry", OrderStatus.CANCELLED, "0.4")
     assert recorded(scene) == []
@@ -268,6 +281,9 @@ def test_a_position_without_a_stop_is_an_incident_after_5_seconds_and_closed_aft
     assert incidents(scene) == []
     assert incidents(scene.wait(5)) == ["unprotected"]
     scene.wait(10)
+    assert ("stop", S.INTENT) not in recorded(scene)  # the last reading is 15 s old
+    assert Read() in scene.plan().commands
+    scene.shows("LONG", "1", stop=None)
     assert ("stop", S.INTENT) in recorded(scene)
 
 
@@ -308,6 +324,26 @@ def test_while_an_exit_is_unknown_no_other_order_closes_the_position() -> None:
     scene.shows("LONG", "1", stop=D(90)).control(flatten="manual", ends=True)
     assert recorded(scene) == []
     assert sends(scene) == []
+
+
+def test_a_stop_that_was_refused_to_an_earlier_position_is_set_to_the_next_one() -> None:
+    scene = Scene(take_profits=None).entered().shows("LONG", "1", stop=None)
+    scene.seen.stop_refused = (D(90), scene.now)
+    scene.executes("SELL", "1", "90")
+    scene.wait(1).shows().entered().shows("LONG", "1", stop=None)
+    assert recorded(scene) == []
+    assert scene.plan().commands == [SetStop(D(90))]
+
+
+def test_a_stop_that_is_accepted_and_never_shown_leaves_the_position_unprotected() -> None:
+    scene = Scene(take_profits=None).entered().shows("LONG", "1", stop=None)
+    view = scene.seen.view
+    assert view is not None
+    for _ in range(4):
+        scene.seen.view = replace(view, position=replace(view.position, stop_loss=D(90)), is_assumed=True)
+        observe(scene.seen, scene.book, scene.seen.view)
+        scene.wait(1.25).shows("LONG", "1", stop=None)
+    assert incidents(scene) == ["unprotected"]
 
 
 # Flat, and the end.
@@ -376,6 +412,14 @@ def test_a_position_that_no_execution_explains_freezes_after_a_while(side: str |
     assert "foreign_change" in incidents(scene)
 
 
+def test_a_difference_counts_only_if_a_later_reading_shows_it_too() -> None:
+    scene = Scene(take_profits=None).entered()
+    scene.wait(1).shows("LONG", "0.5", stop=D(90))
+    assert incidents(scene.wait(60)) == []
+    assert Read() in scene.plan().commands
+    assert incidents(scene.shows("LONG", "1", stop=D(90))) == []
+
+
 def test_a_frozen_session_waits_for_an_answer_and_keeps_its_stop() -> None:
     scene = Scene(take_profits=None).entered()
     scene.executes("BUY", "0.5", "100")
@@ -384,6 +428,15 @@ def test_a_frozen_session_waits_for_an_answer_and_keeps_its_stop() -> None:
     assert SetStop(D(90)) in scene.plan().commands
     scene.control(answer="ignore")
     assert AnswerForeign(Decimal(0), ()) in scene.plan().records
+
+
+def test_an_answer_does_not_count_for_a_change_that_comes_after_it() -> None:
+    scene = Scene(take_profits=None).entered()
+    scene.executes("BUY", "0.5", "100")
+    scene.control(answer="adopt")
+    scene.executes("BUY", "3", "100")
+    scene.shows("LONG", "4.5", stop=D(90))
+    assert not [each for each in scene.plan().records if isinstance(each, AnswerForeign)]
 
 
 @pytest.mark.parametrize(("answer", "left", "ignored"), [("adopt", "1.5", "0"), ("ignore", "1", "0.5")])
