@@ -30,9 +30,13 @@ BEHIND = """
 """
 # Orders that are not at rest, and sessions whose stop is not done.
 UNDER_WAY = """
-    SELECT (SELECT count(*) FROM trading.order_intents
-            WHERE state IN ('INTENT', 'SENDING', 'UNKNOWN')
-                  OR (state IN ('ACKED', 'PARTIALLY_FILLED') AND price IS NULL)) AS orders,
+    WITH moving AS (
+        SELECT format('the %s of session %s is %s', leg, session_id, state) AS described FROM trading.order_intents
+        WHERE state IN ('INTENT', 'SENDING', 'UNKNOWN')
+              OR (state IN ('ACKED', 'PARTIALLY_FILLED') AND price IS NULL)
+    )
+    SELECT (SELECT count(*) FROM moving) AS orders,
+           (SELECT coalesce(min(described), '') FROM moving) AS example,
            (SELECT count(*) FROM trading.order_intents WHERE state IN ('ACKED', 'PARTIALLY_FILLED')) AS open,
            (SELECT count(*) FROM trading.user_trading_sessions WHERE status = 'STOPPING') AS stops,
            (SELECT count(DISTINCT (user_id, execution_id)) FROM trading.executions) AS booked
@@ -134,7 +138,7 @@ async def _orders_under_way(stack: Stack, connection: asyncpg.Connection) -> str
     executed, opened = len(await exchange.ledger("execution")), await exchange.count_open_orders()
     live = await connection.fetchrow(UNDER_WAY)
     if live["orders"] or live["stops"]:
-        return f"{live['orders']} orders and {live['stops']} stops under way"
+        return f"{live['orders']} orders and {live['stops']} stops under way; {live['example']}"
     if (live["booked"], live["open"]) != (executed, opened):
         return f"{live['booked']} of {executed} executions booked, {live['open']} of {opened} open orders known"
     return ""
