@@ -9,6 +9,7 @@ from random import Random
 from faults.client import LoadTenant, outcome_of
 from faults.evidence import Evidence
 from faults.exchange_faults import FaultyExchange
+from sandbox.synthetic_candles import INTERVAL
 from shared.contracts.billing import PlanName
 from shared.testing.api_client import ApiClient, Json
 
@@ -20,7 +21,6 @@ ACCOUNTS = 2  # exchange accounts per tenant of a run with live trading
 LIVE_SHARE = 0.7  # of the sessions of a tenant with exchange accounts
 STOPPED_SHARE = 0.3  # of the stops of such a tenant: a live session needs some bars to trade
 SYMBOLS = ("BTCUSDT", "ETHUSDT")
-INTERVAL = "15"
 READS = (
     "/v1/me",
     "/v1/subscription",

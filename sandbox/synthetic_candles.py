@@ -8,9 +8,9 @@ from pathlib import Path
 
 SEED = 20_260_101
 FIRST_OPEN_MS = 1_767_225_600_000  # 2026-01-01T00:00:00Z
-INTERVAL = "15"
-INTERVAL_MS = 15 * 60_000
-BARS = 1_200  # twelve and a half days
+INTERVAL = "60"
+INTERVAL_MS = 60 * 60_000
+BARS = 480  # twenty days
 TICK = Decimal("0.01")
 
 
@@ -22,8 +22,8 @@ class Market:
 
 
 MARKETS = (
-    Market("BTCUSDT", Decimal("64000"), 0.0028),
-    Market("ETHUSDT", Decimal("3200"), 0.0036),
+    Market("BTCUSDT", Decimal("64000"), 0.0056),
+    Market("ETHUSDT", Decimal("3200"), 0.0072),
 )
 
 
@@ -31,7 +31,7 @@ def write_candles(folder: Path, seed: int = SEED, bars: int = BARS) -> dict[str,
     """Write one CSV per symbol to `folder`; the same seed gives the same bytes."""
     files = {}
     for market in MARKETS:
-        files[market.symbol] = folder / f"synthetic_{market.symbol}_15m.csv"
+        files[market.symbol] = folder / f"synthetic_{market.symbol}_1h.csv"
         lines = ["open_time_ms,open,high,low,close,volume", *_rows(market, seed, bars)]
         files[market.symbol].write_text("\n".join(lines) + "\n")
     return files

@@ -88,7 +88,7 @@ def test_a_demo_that_cannot_start_leaves_nothing(tmp_path: Path, monkeypatch: py
     assert list(tmp_path.glob(".tradefleet/*")) == []
 
 
-TEN_DAYS = "1000"  # bars, and a few more: from ten days on, days have a Sharpe ratio and a volatility
+TEN_DAYS = "270"  # bars, and a few more: from ten days on, days have a Sharpe ratio and a volatility
 # Events published only when something is wrong or nearly used up, or when a login ends early: not in this demo.
 OF_TROUBLE = {"exchange_account.alarmed", "session.alarmed", "usage.threshold", "quota.changed", "login.ended"}
 

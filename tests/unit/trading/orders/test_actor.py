@@ -174,7 +174,7 @@ def test_a_key_that_stays_rejected_is_reported_once_a_day(loop: VirtualLoop) -> 
     async def reject(_: str) -> NoReturn:
         raise KeyRejected(10003, "API key is invalid.")
 
-    scene.venue.get_position = reject  # type: ignore[method-assign]
+    scene.venue.get_position = reject  # type: ignore[method-assign, assignment]
     loop.call_later(61, lambda: scene.rows.append(scene.rows[0]._replace(open_time_ms=60_000)))
     loop.call_later(61, scene.actor.wake)
     assert list(scene.run(seconds=200).db.incidents.values()).count("key_rejected") == 1
@@ -252,7 +252,7 @@ def test_a_bar_that_cannot_be_stepped_ends_decisions_and_nothing_else(loop: Virt
         raise CannotStep
 
     def announce() -> None:
-        scene.bars.on_close = fail  # type: ignore[method-assign]
+        scene.bars.on_close = fail  # type: ignore[method-assign, assignment]
         scene.rows.append(scene.rows[0]._replace(open_time_ms=60_000))
         scene.actor.wake()
 
