@@ -64,6 +64,7 @@ CREATE FUNCTION pg_temp.thing_of(topic text, key text, body jsonb) RETURNS text 
         WHEN topic = 'market.interest' THEN concat_ws(' ', key, body ->> 'interest_version')
         WHEN topic = 'user.registered' THEN body ->> 'user_id'
         WHEN topic = 'user.updated' THEN concat_ws(' ', body ->> 'user_id', body ->> 'aggregate_seq')
+        WHEN topic = 'login.ended' THEN body ->> 'login_id'
         WHEN topic = 'activity.recorded' THEN body ->> 'activity_id'
         WHEN topic LIKE 'candle.%'
             THEN concat_ws(' ', body ->> 'symbol', body ->> 'interval', body ->> 'generation',
