@@ -11,6 +11,7 @@ from shared.chassis.clock import utc_now
 from shared.chassis.events.outbox import bucket_of
 from shared.contracts.catalog import BY_TOPIC
 from shared.contracts.envelope import NOBODY
+from shared.contracts.market import MarketInterest
 from shared.contracts.types import instant_text, new_id
 
 PARKED_WITHIN_S = 12.0
@@ -82,7 +83,7 @@ async def publish_poison(superuser_dsn: str, topic: str, poison: str) -> str:
         "ce_time": instant_text(utc_now()),
         "ce_dataschema": f"tradefleet:{topic}:{version}",
     }
-    key = str(NOBODY)
+    key = f"{service}:{NOBODY}" if topic == MarketInterest.topic else str(NOBODY)
     row = (bucket_of(key), event_id, topic, key, json.dumps(headers), POISON.get(poison, b"{}"))
     await _run(superuser_dsn, PUBLISH.format(service=service), *row)
     return event_id

@@ -6,6 +6,7 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from random import Random
@@ -20,12 +21,12 @@ from faults.evidence import EXPLAINED, Evidence, dump_exchange, dump_topics
 from faults.exchange_faults import FaultyExchange
 from faults.injector import Injector
 from faults.load import Load
-from faults.market import BAR_OF_ORDERS_S, BAR_S, Market
+from faults.market import Market
 from faults.plan import plan, points_of
 from faults.proxy import Proxy
 from faults.report import FaultReport
 from faults.screen import RunProgress, Screen
-from faults.settle import SettledState, settle
+from faults.settle import SettledState, is_trading, settle
 from shared.testing.api_client import open_client
 from stack.billing_database import grant
 from stack.kafka import ProxyRoute
@@ -67,8 +68,7 @@ class Run:
         async with AsyncExitStack() as opened:
             self._proxies: dict[str, Proxy] = {}
             self._points = PointsFolder(self._home / "points")
-            bar_s = BAR_OF_ORDERS_S if self._trades_live else BAR_S
-            market = Market(self._home / "market", self._options.seed, bar_s)
+            market = Market(self._home / "market", self._options.seed)
 
             async def start_proxies(routes: Sequence[ProxyRoute]) -> None:
                 for route in routes:
@@ -124,7 +124,8 @@ class Run:
 
     async def _break_and_heal(self, market: Market) -> SettledState:
         stop = asyncio.Event()
-        moving = asyncio.create_task(market.run(self._stack.sandbox, stop))
+        waits_for = partial(is_trading, self._stack) if self._trades_live else None
+        moving = asyncio.create_task(market.run(self._stack.sandbox, stop, waits_for))
         try:
             await self._load.begin()
             for tenant in self._load.tenants:

@@ -31,7 +31,7 @@ WHERE event_id IS NULL
 SELECT DISTINCT format('topic %s is not known to the checker: its messages were not checked', topic)
 FROM said
 WHERE topic NOT LIKE '%.dlq' AND topic NOT IN (SELECT topic FROM hears)
-      AND topic NOT IN ('market.interest', 'quota.changed', 'candle.opened', 'candle.closed');
+      AND topic NOT IN ('login.ended', 'market.interest', 'quota.changed', 'candle.opened', 'candle.closed');
 
 -- Happened, but never published.
 SELECT format('user %s registered, and its user.registered was never published', user_id) FROM auth.users

@@ -8,14 +8,39 @@ EXCEPTION WHEN data_exception THEN
     RETURN NULL;
 END
 $$;
-CREATE FUNCTION pg_temp.as_json(value text) RETURNS jsonb LANGUAGE sql STABLE AS
-    $$ SELECT CASE WHEN pg_input_is_valid(value, 'jsonb') THEN value::jsonb END $$;
-CREATE FUNCTION pg_temp.as_uuid(value text) RETURNS uuid LANGUAGE sql STABLE AS
-    $$ SELECT CASE WHEN pg_input_is_valid(value, 'uuid') THEN value::uuid END $$;
-CREATE FUNCTION pg_temp.as_number(value text) RETURNS numeric LANGUAGE sql STABLE AS
-    $$ SELECT CASE WHEN pg_input_is_valid(value, 'numeric') THEN value::numeric END $$;
-CREATE FUNCTION pg_temp.as_time(value text) RETURNS timestamptz LANGUAGE sql STABLE AS
-    $$ SELECT CASE WHEN pg_input_is_valid(value, 'timestamptz') THEN value::timestamptz END $$;
+-- With IF, because the planner folds the cast of a known value in a CASE, and fails if it is invalid.
+CREATE FUNCTION pg_temp.as_json(value text) RETURNS jsonb LANGUAGE plpgsql STABLE AS $$
+BEGIN
+    IF pg_input_is_valid(value, 'jsonb') THEN
+        RETURN value::jsonb;
+    END IF;
+    RETURN NULL;
+END
+$$;
+CREATE FUNCTION pg_temp.as_uuid(value text) RETURNS uuid LANGUAGE plpgsql STABLE AS $$
+BEGIN
+    IF pg_input_is_valid(value, 'uuid') THEN
+        RETURN value::uuid;
+    END IF;
+    RETURN NULL;
+END
+$$;
+CREATE FUNCTION pg_temp.as_number(value text) RETURNS numeric LANGUAGE plpgsql STABLE AS $$
+BEGIN
+    IF pg_input_is_valid(value, 'numeric') THEN
+        RETURN value::numeric;
+    END IF;
+    RETURN NULL;
+END
+$$;
+CREATE FUNCTION pg_temp.as_time(value text) RETURNS timestamptz LANGUAGE plpgsql STABLE AS $$
+BEGIN
+    IF pg_input_is_valid(value, 'timestamptz') THEN
+        RETURN value::timestamptz;
+    END IF;
+    RETURN NULL;
+END
+$$;
 CREATE FUNCTION pg_temp.as_ms(value timestamptz) RETURNS text LANGUAGE sql STABLE AS
     $$ SELECT (extract(epoch FROM value) * 1000)::bigint::text $$;
 
@@ -39,6 +64,7 @@ CREATE FUNCTION pg_temp.thing_of(topic text, key text, body jsonb) RETURNS text 
         WHEN topic = 'market.interest' THEN concat_ws(' ', key, body ->> 'interest_version')
         WHEN topic = 'user.registered' THEN body ->> 'user_id'
         WHEN topic = 'user.updated' THEN concat_ws(' ', body ->> 'user_id', body ->> 'aggregate_seq')
+        WHEN topic = 'login.ended' THEN body ->> 'login_id'
         WHEN topic = 'activity.recorded' THEN body ->> 'activity_id'
         WHEN topic LIKE 'candle.%'
             THEN concat_ws(' ', body ->> 'symbol', body ->> 'interval', body ->> 'generation',

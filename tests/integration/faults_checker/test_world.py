@@ -108,6 +108,17 @@ async def test_unreadable_messages_do_not_stop_the_checker(world: World, judge: 
     }
 
 
+async def test_an_unreadable_event_in_an_outbox_does_not_stop_the_checker(world: World, judge: Judge) -> None:
+    await world.sql(
+        """
+        INSERT INTO trading.outbox (user_id, bucket, event_id, topic, key, headers, payload, dead_reason)
+        SELECT 0, 0, gen_random_uuid(), 'session.started', '0', '{}', payload, 'unreadable'
+        FROM (VALUES ('{not json'::bytea), ('\\xff'), ('{"aggregate_seq": "no"}')) AS poison (payload)
+        """
+    )
+    assert {violation.invariant for violation in await judge()} == {"I5"}
+
+
 async def test_a_missing_ledger_cannot_be_checked(superuser_dsn: str, tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         await asyncio.to_thread(check, tmp_path, superuser_dsn)

@@ -8,6 +8,7 @@ from faults.checker.database import CONSUMERS, statements_of
 from faults.checker.i6_tenants import Canaries
 from faults.checker.things import agrees
 from faults.checker.violation import MAX_DETAILS, limit_details
+from shared.contracts.catalog import EVENTS
 from stack.migrate import SERVICES
 
 
@@ -17,6 +18,12 @@ def test_it_knows_the_consumers_of_every_topic() -> None:
         for subscription in import_module(f"services.{service}.consumers").EVENT_HANDLERS:
             consumers.setdefault(subscription.event.topic, set()).add(service)
     assert {topic: set(services) for topic, services in CONSUMERS.items()} == consumers
+
+
+def test_it_knows_the_topics_that_have_no_inbox() -> None:
+    unknown = next(each for each in statements_of("I1") if "is not known to the checker" in each)
+    without = {event.topic for event in EVENTS} - set(CONSUMERS)
+    assert {topic for topic in without if f"'{topic}'" not in unknown} == set()
 
 
 @pytest.mark.parametrize("invariant", ["I1", "I2", "I3", "I4", "I5", "I6", "I7"])
