@@ -65,7 +65,7 @@ class LiveScene:
 
     scene: Scene
     sandbox: SandboxClient
-    markets: Sequence[Market]
+    markets: list[Market]
     settings: dict[str, str]
     users: int
     _seq: int = 0
@@ -160,9 +160,9 @@ async def live_scene(servers: BenchmarkServers, users: int, symbols: int) -> Asy
             write_private(folder / "ring.json", new_ring(utc_now()).to_json())
             await world.subscribe(users)
             await sandbox.step()
-            markets = [await world.market(symbol, each) for symbol, each in bars.items()]
-            live = LiveScene(world, sandbox, markets, settings, users)
+            live = LiveScene(world, sandbox, [], settings, users)
             await _start_sessions(live, list(bars), FileKeyRing(folder / "ring.json"))
+            live.markets += [await world.market(symbol, each) for symbol, each in bars.items()]
             yield live
 
 
