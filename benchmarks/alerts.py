@@ -30,7 +30,7 @@ SYMBOLS = 20
 ALERTS_PER_SYMBOL = 500
 ALERTS = SYMBOLS * ALERTS_PER_SYMBOL
 HISTORY = 3_000
-CLOSES = 10
+CLOSES, PEER_CLOSES = 10, 2  # in each run
 ALERTS_PER_TENANT = 10
 NAME = f"alerts, {ALERTS:,} on {SYMBOLS} symbols"
 
@@ -41,8 +41,8 @@ PREPARE = "TRUNCATE notifications.user_alerts, notifications.alert_firings, noti
 FILL = f"""
     INSERT INTO notifications.user_alerts (user_id, alert_id, public_id, alert_name, symbol, interval, alert_type,
                                            condition_data)
-    SELECT 1 + n / {ALERTS_PER_TENANT}, uuidv7(), uuidv7(), type || ' ' || n || gen_random_uuid(), symbol, '1',
-           type, data
+    SELECT 1 + (n - 1) / {ALERTS_PER_TENANT}, uuidv7(), uuidv7(), type || ' ' || n || gen_random_uuid(), symbol,
+           '1', type, data
     FROM unnest($1::text[], $2::text[], $3::jsonb[]) WITH ORDINALITY AS one (symbol, type, data, n)
 """
 INSERT_DEMAND = """
@@ -152,10 +152,10 @@ async def measure_with_postgres(servers: BenchmarkServers) -> list[Figure]:
     """Measure including all reads and writes, for alerts of 1,000 tenants."""
     connection = await asyncpg.connect(servers.superuser_dsn)
     database = await Database.connect(servers.settings("notifications"))
-    bars = synthetic_bars(HISTORY + 2 * CLOSES * RUNS)
+    bars = synthetic_bars(HISTORY + CLOSES * RUNS)
     evaluator = Evaluator(database, CandleHistory(servers.settings("notifications")))
-    ours = await _rate_with_postgres(connection, evaluator, bars)
-    theirs = await _rate_with_postgres(connection, _EveryAlert(database), bars)
+    ours = await _rate_with_postgres(connection, evaluator, bars, CLOSES)
+    theirs = await _rate_with_postgres(connection, _EveryAlert(database), bars, PEER_CLOSES)
     await database.close()
     await connection.close()
     return [Figure(f"{NAME}, with Postgres", "closes/s", ours, "every alert read and evaluated separately", theirs)]
@@ -179,7 +179,7 @@ class _EveryAlert:
         for symbol, candles in by_symbol.items():
             series = self._series.setdefault(symbol, Series())
             series.extend(map(bar_of, candles))
-            async with self._database.tenants(range(1, ALERTS // ALERTS_PER_TENANT + 2)) as connection:
+            async with self._database.tenants(range(1, ALERTS // ALERTS_PER_TENANT + 1)) as connection:
                 rows = await connection.fetch(
                     f"SELECT {ALERT_COLUMNS} FROM user_alerts WHERE symbol = $1 AND is_active", symbol
                 )
@@ -189,7 +189,9 @@ class _EveryAlert:
                 evaluate(condition, series, len(series) - 1)
 
 
-async def _rate_with_postgres(connection: asyncpg.Connection, handler: _CandleHandler, bars: Sequence[Bar]) -> Rate:
+async def _rate_with_postgres(
+    connection: asyncpg.Connection, handler: _CandleHandler, bars: Sequence[Bar], closes: int
+) -> Rate:
     symbols = [f"S{number}USDT" for number in range(SYMBOLS)]
     await connection.execute(PREPARE)
     await _fill(connection, symbols, [SILENT])
@@ -199,12 +201,12 @@ async def _rate_with_postgres(connection: asyncpg.Connection, handler: _CandleHa
     await handler.on_candle_closed([_candles(symbol, bars, HISTORY - 1, HISTORY)[0] for symbol in symbols])
     rates = []
     for run in range(RUNS):
-        first = HISTORY + run * CLOSES
+        first = HISTORY + run * closes
         began = time.perf_counter()
-        for number in range(first, first + CLOSES):
+        for number in range(first, first + closes):
             every = [candle for symbol in symbols for candle in _candles(symbol, bars, number, number + 1)]
             await handler.on_candle_closed(every)
-        rates.append(CLOSES / (time.perf_counter() - began))
+        rates.append(closes / (time.perf_counter() - began))
     return summarise(rates)
 
 

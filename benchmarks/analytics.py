@@ -20,8 +20,8 @@ from shared.chassis.service import RunningService
 from shared.contracts.envelope import NOBODY
 from shared.contracts.trading import TradeClosed
 
-EVENTS = 40_000
-USERS = 4_000
+EVENTS = 20_000
+USERS = 2_000
 ONE_BY_ONE = 1_000
 BATCH = 1_000
 POLL_INTERVAL_S = 0.05  # counting rows costs a few milliseconds

@@ -17,7 +17,7 @@ from tests.integration.trading.writes import count_writes, stop_counting, writes
 from tests.unit.trading.scenes import CROSS, START_MS, STEP_MS, wavy_bars
 
 FEW, MANY = 20, 1_000  # sessions that have a fill at every open
-WARM, CLOSES = 10, 40
+WARM, CLOSES = 4, 30
 USERS, SYMBOLS, STEPS = 500, 20, 10  # one session per user and symbol
 HISTORY = 100  # bars before the start: the longest average takes 89
 MEMORY_AIM_MB = 600

@@ -21,7 +21,7 @@ from stack.stack import Stack, StackOptions
 
 SETTLE_S = 15.0  # after the start
 REST_S = 30.0
-EVENTS = 12
+EVENTS = 8
 BETWEEN_S = 2.5  # longer than any pause of a loop at rest
 WITHIN_S = 20.0
 POLL_INTERVAL_S = 0.002

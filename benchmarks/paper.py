@@ -30,6 +30,17 @@ from tests.unit.trading.scenes import INTERVAL
 WITHIN_S = 240.0
 POLL_INTERVAL_S = 0.005
 CONCURRENCY = 8
+COPY_SESSIONS = """
+    WITH copied AS (
+        INSERT INTO trading.user_trading_sessions
+        SELECT copy.* FROM trading.user_trading_sessions AS s, unnest($1::text[]) AS other, LATERAL
+            jsonb_populate_record(s, jsonb_build_object('session_id', uuidv7(), 'symbol', other)) AS copy
+        RETURNING user_id, session_id
+    ), leased AS (
+        INSERT INTO trading.session_leases (user_id, session_id) SELECT * FROM copied
+    )
+    INSERT INTO trading.session_cursors (user_id, session_id) SELECT * FROM copied
+"""
 PAPER = PaperTerms(Decimal("0.00055"), Decimal(0))
 # Has a fill at every open: entry, exit, entry, …
 RESTLESS: dict[str, object] = {
@@ -67,20 +78,27 @@ class Scene:
         )
 
     async def start(
-        self, documents: Mapping[int, Mapping[str, object]], *symbols: str, since: datetime = BEFORE
+        self,
+        documents: Mapping[int, Mapping[str, object]],
+        symbol: str,
+        *more_symbols: str,
+        since: datetime = BEFORE,
     ) -> None:
-        """Start each user's strategy on each symbol, from `since` on; earlier stored bars are its history."""
+        """Start each user's strategy on each symbol, from `since` on; earlier stored bars are its history.
+
+        The sessions on further symbols are copies of those on the first: starting thousands takes minutes.
+        """
         slots = asyncio.Semaphore(CONCURRENCY)
 
         async def start_of(user_id: int, document: Mapping[str, object]) -> None:
             async with slots:
                 strategy = await as_tenant(self.database, create_strategy, user_id, document)
                 caller = Principal(user_id, UUID(int=user_id), frozenset(), None)
-                for symbol in symbols:
-                    request = StartRequest(strategy.strategy_id, None, None, symbol, "PAPER", Decimal(10_000))
-                    await as_tenant(self.database, start_session, caller, request, PAPER, since)
+                request = StartRequest(strategy.strategy_id, None, None, symbol, "PAPER", Decimal(10_000))
+                await as_tenant(self.database, start_session, caller, request, PAPER, since)
 
         await asyncio.gather(*(start_of(*each) for each in documents.items()))
+        await self.superuser.execute(COPY_SESSIONS, more_symbols)
 
     @asynccontextmanager
     async def process(self, role: str, **settings: str) -> AsyncIterator[int]:
@@ -119,7 +137,7 @@ class Scene:
 
     async def until_stepped(self, last_bar: datetime) -> None:
         """Wait until every session has processed this bar."""
-        behind = "SELECT count(*) FROM trading.session_cursors WHERE last_bar IS DISTINCT FROM $1"
+        behind = "SELECT EXISTS (SELECT FROM trading.session_cursors WHERE last_bar IS DISTINCT FROM $1)"
         async with asyncio.timeout(WITHIN_S):
             while await self.superuser.fetchval(behind, last_bar):
                 await asyncio.sleep(POLL_INTERVAL_S)

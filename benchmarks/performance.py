@@ -14,7 +14,7 @@ from shared.chassis.postgres import Database
 
 USERS = 100
 TRADES_PER_USER = 1_000
-EXPORTED = 100_000
+EXPORTED = 30_000
 
 FILL = """
     SET search_path = analytics;

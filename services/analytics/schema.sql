@@ -242,7 +242,7 @@ CREATE PROCEDURE analytics.tenant_table(IN tenant_table text, IN app text, IN wo
 DECLARE
     service text := current_schema();
     one_tenant text := '(SELECT nullif(current_setting(''app.user_id'', true), '''')::bigint)';
-    many_tenants text := '(SELECT string_to_array(nullif(current_setting(''app.user_ids'', true), ''''), '','')::bigint[])::bigint[]';
+    many_tenants text := '(SELECT unnest(string_to_array(nullif(current_setting(''app.user_ids'', true), ''''), '','')::bigint[]))';
 BEGIN
     EXECUTE format('ALTER TABLE %I ENABLE ROW LEVEL SECURITY', tenant_table);
     EXECUTE format('ALTER TABLE %I FORCE ROW LEVEL SECURITY', tenant_table);
@@ -252,7 +252,7 @@ BEGIN
         EXECUTE format('GRANT %s ON %I TO %I', app, tenant_table, service || '_app');
     END IF;
     IF worker <> '' THEN
-        EXECUTE format('CREATE POLICY tenants_of_batch ON %I TO %I USING (user_id = ANY (%s)) WITH CHECK (user_id = ANY (%s))',
+        EXECUTE format('CREATE POLICY tenants_of_batch ON %I TO %I USING (user_id IN %s) WITH CHECK (user_id IN %s)',
                        tenant_table, service || '_worker', many_tenants, many_tenants);
         EXECUTE format('GRANT %s ON %I TO %I', worker, tenant_table, service || '_worker');
     END IF;
@@ -810,31 +810,31 @@ ALTER TABLE analytics.session_facts ENABLE ROW LEVEL SECURITY;
 
 ALTER TABLE analytics.stale_days ENABLE ROW LEVEL SECURITY;
 
-CREATE POLICY tenants_of_batch ON analytics.entitlements TO analytics_worker USING ((user_id = ANY (( SELECT (string_to_array(NULLIF(current_setting('app.user_ids'::text, true), ''::text), ','::text))::bigint[] AS string_to_array)::bigint[]))) WITH CHECK ((user_id = ANY (( SELECT (string_to_array(NULLIF(current_setting('app.user_ids'::text, true), ''::text), ','::text))::bigint[] AS string_to_array)::bigint[])));
+CREATE POLICY tenants_of_batch ON analytics.entitlements TO analytics_worker USING ((user_id IN ( SELECT unnest((string_to_array(NULLIF(current_setting('app.user_ids'::text, true), ''::text), ','::text))::bigint[]) AS unnest))) WITH CHECK ((user_id IN ( SELECT unnest((string_to_array(NULLIF(current_setting('app.user_ids'::text, true), ''::text), ','::text))::bigint[]) AS unnest)));
 
-CREATE POLICY tenants_of_batch ON analytics.inbox TO analytics_worker USING ((user_id = ANY (( SELECT (string_to_array(NULLIF(current_setting('app.user_ids'::text, true), ''::text), ','::text))::bigint[] AS string_to_array)::bigint[]))) WITH CHECK ((user_id = ANY (( SELECT (string_to_array(NULLIF(current_setting('app.user_ids'::text, true), ''::text), ','::text))::bigint[] AS string_to_array)::bigint[])));
+CREATE POLICY tenants_of_batch ON analytics.inbox TO analytics_worker USING ((user_id IN ( SELECT unnest((string_to_array(NULLIF(current_setting('app.user_ids'::text, true), ''::text), ','::text))::bigint[]) AS unnest))) WITH CHECK ((user_id IN ( SELECT unnest((string_to_array(NULLIF(current_setting('app.user_ids'::text, true), ''::text), ','::text))::bigint[]) AS unnest)));
 
-CREATE POLICY tenants_of_batch ON analytics.market_interests TO analytics_worker USING ((user_id = ANY (( SELECT (string_to_array(NULLIF(current_setting('app.user_ids'::text, true), ''::text), ','::text))::bigint[] AS string_to_array)::bigint[]))) WITH CHECK ((user_id = ANY (( SELECT (string_to_array(NULLIF(current_setting('app.user_ids'::text, true), ''::text), ','::text))::bigint[] AS string_to_array)::bigint[])));
+CREATE POLICY tenants_of_batch ON analytics.market_interests TO analytics_worker USING ((user_id IN ( SELECT unnest((string_to_array(NULLIF(current_setting('app.user_ids'::text, true), ''::text), ','::text))::bigint[]) AS unnest))) WITH CHECK ((user_id IN ( SELECT unnest((string_to_array(NULLIF(current_setting('app.user_ids'::text, true), ''::text), ','::text))::bigint[]) AS unnest)));
 
-CREATE POLICY tenants_of_batch ON analytics.outbox TO analytics_worker USING ((user_id = ANY (( SELECT (string_to_array(NULLIF(current_setting('app.user_ids'::text, true), ''::text), ','::text))::bigint[] AS string_to_array)::bigint[]))) WITH CHECK ((user_id = ANY (( SELECT (string_to_array(NULLIF(current_setting('app.user_ids'::text, true), ''::text), ','::text))::bigint[] AS string_to_array)::bigint[])));
+CREATE POLICY tenants_of_batch ON analytics.outbox TO analytics_worker USING ((user_id IN ( SELECT unnest((string_to_array(NULLIF(current_setting('app.user_ids'::text, true), ''::text), ','::text))::bigint[]) AS unnest))) WITH CHECK ((user_id IN ( SELECT unnest((string_to_array(NULLIF(current_setting('app.user_ids'::text, true), ''::text), ','::text))::bigint[]) AS unnest)));
 
-CREATE POLICY tenants_of_batch ON analytics.parked TO analytics_worker USING ((user_id = ANY (( SELECT (string_to_array(NULLIF(current_setting('app.user_ids'::text, true), ''::text), ','::text))::bigint[] AS string_to_array)::bigint[]))) WITH CHECK ((user_id = ANY (( SELECT (string_to_array(NULLIF(current_setting('app.user_ids'::text, true), ''::text), ','::text))::bigint[] AS string_to_array)::bigint[])));
+CREATE POLICY tenants_of_batch ON analytics.parked TO analytics_worker USING ((user_id IN ( SELECT unnest((string_to_array(NULLIF(current_setting('app.user_ids'::text, true), ''::text), ','::text))::bigint[]) AS unnest))) WITH CHECK ((user_id IN ( SELECT unnest((string_to_array(NULLIF(current_setting('app.user_ids'::text, true), ''::text), ','::text))::bigint[]) AS unnest)));
 
-CREATE POLICY tenants_of_batch ON analytics.session_facts TO analytics_worker USING ((user_id = ANY (( SELECT (string_to_array(NULLIF(current_setting('app.user_ids'::text, true), ''::text), ','::text))::bigint[] AS string_to_array)::bigint[]))) WITH CHECK ((user_id = ANY (( SELECT (string_to_array(NULLIF(current_setting('app.user_ids'::text, true), ''::text), ','::text))::bigint[] AS string_to_array)::bigint[])));
+CREATE POLICY tenants_of_batch ON analytics.session_facts TO analytics_worker USING ((user_id IN ( SELECT unnest((string_to_array(NULLIF(current_setting('app.user_ids'::text, true), ''::text), ','::text))::bigint[]) AS unnest))) WITH CHECK ((user_id IN ( SELECT unnest((string_to_array(NULLIF(current_setting('app.user_ids'::text, true), ''::text), ','::text))::bigint[]) AS unnest)));
 
-CREATE POLICY tenants_of_batch ON analytics.stale_days TO analytics_worker USING ((user_id = ANY (( SELECT (string_to_array(NULLIF(current_setting('app.user_ids'::text, true), ''::text), ','::text))::bigint[] AS string_to_array)::bigint[]))) WITH CHECK ((user_id = ANY (( SELECT (string_to_array(NULLIF(current_setting('app.user_ids'::text, true), ''::text), ','::text))::bigint[] AS string_to_array)::bigint[])));
+CREATE POLICY tenants_of_batch ON analytics.stale_days TO analytics_worker USING ((user_id IN ( SELECT unnest((string_to_array(NULLIF(current_setting('app.user_ids'::text, true), ''::text), ','::text))::bigint[]) AS unnest))) WITH CHECK ((user_id IN ( SELECT unnest((string_to_array(NULLIF(current_setting('app.user_ids'::text, true), ''::text), ','::text))::bigint[]) AS unnest)));
 
-CREATE POLICY tenants_of_batch ON analytics.trade_facts TO analytics_worker USING ((user_id = ANY (( SELECT (string_to_array(NULLIF(current_setting('app.user_ids'::text, true), ''::text), ','::text))::bigint[] AS string_to_array)::bigint[]))) WITH CHECK ((user_id = ANY (( SELECT (string_to_array(NULLIF(current_setting('app.user_ids'::text, true), ''::text), ','::text))::bigint[] AS string_to_array)::bigint[])));
+CREATE POLICY tenants_of_batch ON analytics.trade_facts TO analytics_worker USING ((user_id IN ( SELECT unnest((string_to_array(NULLIF(current_setting('app.user_ids'::text, true), ''::text), ','::text))::bigint[]) AS unnest))) WITH CHECK ((user_id IN ( SELECT unnest((string_to_array(NULLIF(current_setting('app.user_ids'::text, true), ''::text), ','::text))::bigint[]) AS unnest)));
 
-CREATE POLICY tenants_of_batch ON analytics.user_daily_performance TO analytics_worker USING ((user_id = ANY (( SELECT (string_to_array(NULLIF(current_setting('app.user_ids'::text, true), ''::text), ','::text))::bigint[] AS string_to_array)::bigint[]))) WITH CHECK ((user_id = ANY (( SELECT (string_to_array(NULLIF(current_setting('app.user_ids'::text, true), ''::text), ','::text))::bigint[] AS string_to_array)::bigint[])));
+CREATE POLICY tenants_of_batch ON analytics.user_daily_performance TO analytics_worker USING ((user_id IN ( SELECT unnest((string_to_array(NULLIF(current_setting('app.user_ids'::text, true), ''::text), ','::text))::bigint[]) AS unnest))) WITH CHECK ((user_id IN ( SELECT unnest((string_to_array(NULLIF(current_setting('app.user_ids'::text, true), ''::text), ','::text))::bigint[]) AS unnest)));
 
-CREATE POLICY tenants_of_batch ON analytics.user_market_analysis TO analytics_worker USING ((user_id = ANY (( SELECT (string_to_array(NULLIF(current_setting('app.user_ids'::text, true), ''::text), ','::text))::bigint[] AS string_to_array)::bigint[]))) WITH CHECK ((user_id = ANY (( SELECT (string_to_array(NULLIF(current_setting('app.user_ids'::text, true), ''::text), ','::text))::bigint[] AS string_to_array)::bigint[])));
+CREATE POLICY tenants_of_batch ON analytics.user_market_analysis TO analytics_worker USING ((user_id IN ( SELECT unnest((string_to_array(NULLIF(current_setting('app.user_ids'::text, true), ''::text), ','::text))::bigint[]) AS unnest))) WITH CHECK ((user_id IN ( SELECT unnest((string_to_array(NULLIF(current_setting('app.user_ids'::text, true), ''::text), ','::text))::bigint[]) AS unnest)));
 
-CREATE POLICY tenants_of_batch ON analytics.user_rounds TO analytics_worker USING ((user_id = ANY (( SELECT (string_to_array(NULLIF(current_setting('app.user_ids'::text, true), ''::text), ','::text))::bigint[] AS string_to_array)::bigint[]))) WITH CHECK ((user_id = ANY (( SELECT (string_to_array(NULLIF(current_setting('app.user_ids'::text, true), ''::text), ','::text))::bigint[] AS string_to_array)::bigint[])));
+CREATE POLICY tenants_of_batch ON analytics.user_rounds TO analytics_worker USING ((user_id IN ( SELECT unnest((string_to_array(NULLIF(current_setting('app.user_ids'::text, true), ''::text), ','::text))::bigint[]) AS unnest))) WITH CHECK ((user_id IN ( SELECT unnest((string_to_array(NULLIF(current_setting('app.user_ids'::text, true), ''::text), ','::text))::bigint[]) AS unnest)));
 
-CREATE POLICY tenants_of_batch ON analytics.user_zones TO analytics_worker USING ((user_id = ANY (( SELECT (string_to_array(NULLIF(current_setting('app.user_ids'::text, true), ''::text), ','::text))::bigint[] AS string_to_array)::bigint[]))) WITH CHECK ((user_id = ANY (( SELECT (string_to_array(NULLIF(current_setting('app.user_ids'::text, true), ''::text), ','::text))::bigint[] AS string_to_array)::bigint[])));
+CREATE POLICY tenants_of_batch ON analytics.user_zones TO analytics_worker USING ((user_id IN ( SELECT unnest((string_to_array(NULLIF(current_setting('app.user_ids'::text, true), ''::text), ','::text))::bigint[]) AS unnest))) WITH CHECK ((user_id IN ( SELECT unnest((string_to_array(NULLIF(current_setting('app.user_ids'::text, true), ''::text), ','::text))::bigint[]) AS unnest)));
 
-CREATE POLICY tenants_of_batch ON analytics.watchlist TO analytics_worker USING ((user_id = ANY (( SELECT (string_to_array(NULLIF(current_setting('app.user_ids'::text, true), ''::text), ','::text))::bigint[] AS string_to_array)::bigint[]))) WITH CHECK ((user_id = ANY (( SELECT (string_to_array(NULLIF(current_setting('app.user_ids'::text, true), ''::text), ','::text))::bigint[] AS string_to_array)::bigint[])));
+CREATE POLICY tenants_of_batch ON analytics.watchlist TO analytics_worker USING ((user_id IN ( SELECT unnest((string_to_array(NULLIF(current_setting('app.user_ids'::text, true), ''::text), ','::text))::bigint[]) AS unnest))) WITH CHECK ((user_id IN ( SELECT unnest((string_to_array(NULLIF(current_setting('app.user_ids'::text, true), ''::text), ','::text))::bigint[]) AS unnest)));
 
 ALTER TABLE analytics.trade_facts ENABLE ROW LEVEL SECURITY;
 

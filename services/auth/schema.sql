@@ -263,7 +263,7 @@ CREATE PROCEDURE auth.tenant_table(IN tenant_table text, IN app text, IN worker 
 DECLARE
     service text := current_schema();
     one_tenant text := '(SELECT nullif(current_setting(''app.user_id'', true), '''')::bigint)';
-    many_tenants text := '(SELECT string_to_array(nullif(current_setting(''app.user_ids'', true), ''''), '','')::bigint[])::bigint[]';
+    many_tenants text := '(SELECT unnest(string_to_array(nullif(current_setting(''app.user_ids'', true), ''''), '','')::bigint[]))';
 BEGIN
     EXECUTE format('ALTER TABLE %I ENABLE ROW LEVEL SECURITY', tenant_table);
     EXECUTE format('ALTER TABLE %I FORCE ROW LEVEL SECURITY', tenant_table);
@@ -273,7 +273,7 @@ BEGIN
         EXECUTE format('GRANT %s ON %I TO %I', app, tenant_table, service || '_app');
     END IF;
     IF worker <> '' THEN
-        EXECUTE format('CREATE POLICY tenants_of_batch ON %I TO %I USING (user_id = ANY (%s)) WITH CHECK (user_id = ANY (%s))',
+        EXECUTE format('CREATE POLICY tenants_of_batch ON %I TO %I USING (user_id IN %s) WITH CHECK (user_id IN %s)',
                        tenant_table, service || '_worker', many_tenants, many_tenants);
         EXECUTE format('GRANT %s ON %I TO %I', worker, tenant_table, service || '_worker');
     END IF;
@@ -825,17 +825,17 @@ CREATE POLICY queue ON auth.parked TO auth_queue USING (true) WITH CHECK (true);
 
 ALTER TABLE auth.refresh_tokens ENABLE ROW LEVEL SECURITY;
 
-CREATE POLICY tenants_of_batch ON auth.inbox TO auth_worker USING ((user_id = ANY (( SELECT (string_to_array(NULLIF(current_setting('app.user_ids'::text, true), ''::text), ','::text))::bigint[] AS string_to_array)::bigint[]))) WITH CHECK ((user_id = ANY (( SELECT (string_to_array(NULLIF(current_setting('app.user_ids'::text, true), ''::text), ','::text))::bigint[] AS string_to_array)::bigint[])));
+CREATE POLICY tenants_of_batch ON auth.inbox TO auth_worker USING ((user_id IN ( SELECT unnest((string_to_array(NULLIF(current_setting('app.user_ids'::text, true), ''::text), ','::text))::bigint[]) AS unnest))) WITH CHECK ((user_id IN ( SELECT unnest((string_to_array(NULLIF(current_setting('app.user_ids'::text, true), ''::text), ','::text))::bigint[]) AS unnest)));
 
-CREATE POLICY tenants_of_batch ON auth.outbox TO auth_worker USING ((user_id = ANY (( SELECT (string_to_array(NULLIF(current_setting('app.user_ids'::text, true), ''::text), ','::text))::bigint[] AS string_to_array)::bigint[]))) WITH CHECK ((user_id = ANY (( SELECT (string_to_array(NULLIF(current_setting('app.user_ids'::text, true), ''::text), ','::text))::bigint[] AS string_to_array)::bigint[])));
+CREATE POLICY tenants_of_batch ON auth.outbox TO auth_worker USING ((user_id IN ( SELECT unnest((string_to_array(NULLIF(current_setting('app.user_ids'::text, true), ''::text), ','::text))::bigint[]) AS unnest))) WITH CHECK ((user_id IN ( SELECT unnest((string_to_array(NULLIF(current_setting('app.user_ids'::text, true), ''::text), ','::text))::bigint[]) AS unnest)));
 
-CREATE POLICY tenants_of_batch ON auth.parked TO auth_worker USING ((user_id = ANY (( SELECT (string_to_array(NULLIF(current_setting('app.user_ids'::text, true), ''::text), ','::text))::bigint[] AS string_to_array)::bigint[]))) WITH CHECK ((user_id = ANY (( SELECT (string_to_array(NULLIF(current_setting('app.user_ids'::text, true), ''::text), ','::text))::bigint[] AS string_to_array)::bigint[])));
+CREATE POLICY tenants_of_batch ON auth.parked TO auth_worker USING ((user_id IN ( SELECT unnest((string_to_array(NULLIF(current_setting('app.user_ids'::text, true), ''::text), ','::text))::bigint[]) AS unnest))) WITH CHECK ((user_id IN ( SELECT unnest((string_to_array(NULLIF(current_setting('app.user_ids'::text, true), ''::text), ','::text))::bigint[]) AS unnest)));
 
-CREATE POLICY tenants_of_batch ON auth.user_activity_heads TO auth_worker USING ((user_id = ANY (( SELECT (string_to_array(NULLIF(current_setting('app.user_ids'::text, true), ''::text), ','::text))::bigint[] AS string_to_array)::bigint[]))) WITH CHECK ((user_id = ANY (( SELECT (string_to_array(NULLIF(current_setting('app.user_ids'::text, true), ''::text), ','::text))::bigint[] AS string_to_array)::bigint[])));
+CREATE POLICY tenants_of_batch ON auth.user_activity_heads TO auth_worker USING ((user_id IN ( SELECT unnest((string_to_array(NULLIF(current_setting('app.user_ids'::text, true), ''::text), ','::text))::bigint[]) AS unnest))) WITH CHECK ((user_id IN ( SELECT unnest((string_to_array(NULLIF(current_setting('app.user_ids'::text, true), ''::text), ','::text))::bigint[]) AS unnest)));
 
-CREATE POLICY tenants_of_batch ON auth.user_activity_log TO auth_worker USING ((user_id = ANY (( SELECT (string_to_array(NULLIF(current_setting('app.user_ids'::text, true), ''::text), ','::text))::bigint[] AS string_to_array)::bigint[]))) WITH CHECK ((user_id = ANY (( SELECT (string_to_array(NULLIF(current_setting('app.user_ids'::text, true), ''::text), ','::text))::bigint[] AS string_to_array)::bigint[])));
+CREATE POLICY tenants_of_batch ON auth.user_activity_log TO auth_worker USING ((user_id IN ( SELECT unnest((string_to_array(NULLIF(current_setting('app.user_ids'::text, true), ''::text), ','::text))::bigint[]) AS unnest))) WITH CHECK ((user_id IN ( SELECT unnest((string_to_array(NULLIF(current_setting('app.user_ids'::text, true), ''::text), ','::text))::bigint[]) AS unnest)));
 
-CREATE POLICY tenants_of_batch ON auth.users TO auth_worker USING ((user_id = ANY (( SELECT (string_to_array(NULLIF(current_setting('app.user_ids'::text, true), ''::text), ','::text))::bigint[] AS string_to_array)::bigint[]))) WITH CHECK ((user_id = ANY (( SELECT (string_to_array(NULLIF(current_setting('app.user_ids'::text, true), ''::text), ','::text))::bigint[] AS string_to_array)::bigint[])));
+CREATE POLICY tenants_of_batch ON auth.users TO auth_worker USING ((user_id IN ( SELECT unnest((string_to_array(NULLIF(current_setting('app.user_ids'::text, true), ''::text), ','::text))::bigint[]) AS unnest))) WITH CHECK ((user_id IN ( SELECT unnest((string_to_array(NULLIF(current_setting('app.user_ids'::text, true), ''::text), ','::text))::bigint[]) AS unnest)));
 
 ALTER TABLE auth.user_activity_heads ENABLE ROW LEVEL SECURITY;
 

@@ -205,7 +205,7 @@ CREATE PROCEDURE billing.tenant_table(IN tenant_table text, IN app text, IN work
 DECLARE
     service text := current_schema();
     one_tenant text := '(SELECT nullif(current_setting(''app.user_id'', true), '''')::bigint)';
-    many_tenants text := '(SELECT string_to_array(nullif(current_setting(''app.user_ids'', true), ''''), '','')::bigint[])::bigint[]';
+    many_tenants text := '(SELECT unnest(string_to_array(nullif(current_setting(''app.user_ids'', true), ''''), '','')::bigint[]))';
 BEGIN
     EXECUTE format('ALTER TABLE %I ENABLE ROW LEVEL SECURITY', tenant_table);
     EXECUTE format('ALTER TABLE %I FORCE ROW LEVEL SECURITY', tenant_table);
@@ -215,7 +215,7 @@ BEGIN
         EXECUTE format('GRANT %s ON %I TO %I', app, tenant_table, service || '_app');
     END IF;
     IF worker <> '' THEN
-        EXECUTE format('CREATE POLICY tenants_of_batch ON %I TO %I USING (user_id = ANY (%s)) WITH CHECK (user_id = ANY (%s))',
+        EXECUTE format('CREATE POLICY tenants_of_batch ON %I TO %I USING (user_id IN %s) WITH CHECK (user_id IN %s)',
                        tenant_table, service || '_worker', many_tenants, many_tenants);
         EXECUTE format('GRANT %s ON %I TO %I', worker, tenant_table, service || '_worker');
     END IF;
@@ -820,31 +820,31 @@ ALTER TABLE billing.subscribers ENABLE ROW LEVEL SECURITY;
 
 ALTER TABLE billing.subscription_deadlines ENABLE ROW LEVEL SECURITY;
 
-CREATE POLICY tenants_of_batch ON billing.api_usage_reports TO billing_worker USING ((user_id = ANY (( SELECT (string_to_array(NULLIF(current_setting('app.user_ids'::text, true), ''::text), ','::text))::bigint[] AS string_to_array)::bigint[]))) WITH CHECK ((user_id = ANY (( SELECT (string_to_array(NULLIF(current_setting('app.user_ids'::text, true), ''::text), ','::text))::bigint[] AS string_to_array)::bigint[])));
+CREATE POLICY tenants_of_batch ON billing.api_usage_reports TO billing_worker USING ((user_id IN ( SELECT unnest((string_to_array(NULLIF(current_setting('app.user_ids'::text, true), ''::text), ','::text))::bigint[]) AS unnest))) WITH CHECK ((user_id IN ( SELECT unnest((string_to_array(NULLIF(current_setting('app.user_ids'::text, true), ''::text), ','::text))::bigint[]) AS unnest)));
 
-CREATE POLICY tenants_of_batch ON billing.inbox TO billing_worker USING ((user_id = ANY (( SELECT (string_to_array(NULLIF(current_setting('app.user_ids'::text, true), ''::text), ','::text))::bigint[] AS string_to_array)::bigint[]))) WITH CHECK ((user_id = ANY (( SELECT (string_to_array(NULLIF(current_setting('app.user_ids'::text, true), ''::text), ','::text))::bigint[] AS string_to_array)::bigint[])));
+CREATE POLICY tenants_of_batch ON billing.inbox TO billing_worker USING ((user_id IN ( SELECT unnest((string_to_array(NULLIF(current_setting('app.user_ids'::text, true), ''::text), ','::text))::bigint[]) AS unnest))) WITH CHECK ((user_id IN ( SELECT unnest((string_to_array(NULLIF(current_setting('app.user_ids'::text, true), ''::text), ','::text))::bigint[]) AS unnest)));
 
-CREATE POLICY tenants_of_batch ON billing.outbox TO billing_worker USING ((user_id = ANY (( SELECT (string_to_array(NULLIF(current_setting('app.user_ids'::text, true), ''::text), ','::text))::bigint[] AS string_to_array)::bigint[]))) WITH CHECK ((user_id = ANY (( SELECT (string_to_array(NULLIF(current_setting('app.user_ids'::text, true), ''::text), ','::text))::bigint[] AS string_to_array)::bigint[])));
+CREATE POLICY tenants_of_batch ON billing.outbox TO billing_worker USING ((user_id IN ( SELECT unnest((string_to_array(NULLIF(current_setting('app.user_ids'::text, true), ''::text), ','::text))::bigint[]) AS unnest))) WITH CHECK ((user_id IN ( SELECT unnest((string_to_array(NULLIF(current_setting('app.user_ids'::text, true), ''::text), ','::text))::bigint[]) AS unnest)));
 
-CREATE POLICY tenants_of_batch ON billing.parked TO billing_worker USING ((user_id = ANY (( SELECT (string_to_array(NULLIF(current_setting('app.user_ids'::text, true), ''::text), ','::text))::bigint[] AS string_to_array)::bigint[]))) WITH CHECK ((user_id = ANY (( SELECT (string_to_array(NULLIF(current_setting('app.user_ids'::text, true), ''::text), ','::text))::bigint[] AS string_to_array)::bigint[])));
+CREATE POLICY tenants_of_batch ON billing.parked TO billing_worker USING ((user_id IN ( SELECT unnest((string_to_array(NULLIF(current_setting('app.user_ids'::text, true), ''::text), ','::text))::bigint[]) AS unnest))) WITH CHECK ((user_id IN ( SELECT unnest((string_to_array(NULLIF(current_setting('app.user_ids'::text, true), ''::text), ','::text))::bigint[]) AS unnest)));
 
-CREATE POLICY tenants_of_batch ON billing.plan_changes TO billing_worker USING ((user_id = ANY (( SELECT (string_to_array(NULLIF(current_setting('app.user_ids'::text, true), ''::text), ','::text))::bigint[] AS string_to_array)::bigint[]))) WITH CHECK ((user_id = ANY (( SELECT (string_to_array(NULLIF(current_setting('app.user_ids'::text, true), ''::text), ','::text))::bigint[] AS string_to_array)::bigint[])));
+CREATE POLICY tenants_of_batch ON billing.plan_changes TO billing_worker USING ((user_id IN ( SELECT unnest((string_to_array(NULLIF(current_setting('app.user_ids'::text, true), ''::text), ','::text))::bigint[]) AS unnest))) WITH CHECK ((user_id IN ( SELECT unnest((string_to_array(NULLIF(current_setting('app.user_ids'::text, true), ''::text), ','::text))::bigint[]) AS unnest)));
 
-CREATE POLICY tenants_of_batch ON billing.quota_refusals TO billing_worker USING ((user_id = ANY (( SELECT (string_to_array(NULLIF(current_setting('app.user_ids'::text, true), ''::text), ','::text))::bigint[] AS string_to_array)::bigint[]))) WITH CHECK ((user_id = ANY (( SELECT (string_to_array(NULLIF(current_setting('app.user_ids'::text, true), ''::text), ','::text))::bigint[] AS string_to_array)::bigint[])));
+CREATE POLICY tenants_of_batch ON billing.quota_refusals TO billing_worker USING ((user_id IN ( SELECT unnest((string_to_array(NULLIF(current_setting('app.user_ids'::text, true), ''::text), ','::text))::bigint[]) AS unnest))) WITH CHECK ((user_id IN ( SELECT unnest((string_to_array(NULLIF(current_setting('app.user_ids'::text, true), ''::text), ','::text))::bigint[]) AS unnest)));
 
-CREATE POLICY tenants_of_batch ON billing.request_quotas TO billing_worker USING ((user_id = ANY (( SELECT (string_to_array(NULLIF(current_setting('app.user_ids'::text, true), ''::text), ','::text))::bigint[] AS string_to_array)::bigint[]))) WITH CHECK ((user_id = ANY (( SELECT (string_to_array(NULLIF(current_setting('app.user_ids'::text, true), ''::text), ','::text))::bigint[] AS string_to_array)::bigint[])));
+CREATE POLICY tenants_of_batch ON billing.request_quotas TO billing_worker USING ((user_id IN ( SELECT unnest((string_to_array(NULLIF(current_setting('app.user_ids'::text, true), ''::text), ','::text))::bigint[]) AS unnest))) WITH CHECK ((user_id IN ( SELECT unnest((string_to_array(NULLIF(current_setting('app.user_ids'::text, true), ''::text), ','::text))::bigint[]) AS unnest)));
 
-CREATE POLICY tenants_of_batch ON billing.subscribers TO billing_worker USING ((user_id = ANY (( SELECT (string_to_array(NULLIF(current_setting('app.user_ids'::text, true), ''::text), ','::text))::bigint[] AS string_to_array)::bigint[]))) WITH CHECK ((user_id = ANY (( SELECT (string_to_array(NULLIF(current_setting('app.user_ids'::text, true), ''::text), ','::text))::bigint[] AS string_to_array)::bigint[])));
+CREATE POLICY tenants_of_batch ON billing.subscribers TO billing_worker USING ((user_id IN ( SELECT unnest((string_to_array(NULLIF(current_setting('app.user_ids'::text, true), ''::text), ','::text))::bigint[]) AS unnest))) WITH CHECK ((user_id IN ( SELECT unnest((string_to_array(NULLIF(current_setting('app.user_ids'::text, true), ''::text), ','::text))::bigint[]) AS unnest)));
 
-CREATE POLICY tenants_of_batch ON billing.subscription_deadlines TO billing_worker USING ((user_id = ANY (( SELECT (string_to_array(NULLIF(current_setting('app.user_ids'::text, true), ''::text), ','::text))::bigint[] AS string_to_array)::bigint[]))) WITH CHECK ((user_id = ANY (( SELECT (string_to_array(NULLIF(current_setting('app.user_ids'::text, true), ''::text), ','::text))::bigint[] AS string_to_array)::bigint[])));
+CREATE POLICY tenants_of_batch ON billing.subscription_deadlines TO billing_worker USING ((user_id IN ( SELECT unnest((string_to_array(NULLIF(current_setting('app.user_ids'::text, true), ''::text), ','::text))::bigint[]) AS unnest))) WITH CHECK ((user_id IN ( SELECT unnest((string_to_array(NULLIF(current_setting('app.user_ids'::text, true), ''::text), ','::text))::bigint[]) AS unnest)));
 
-CREATE POLICY tenants_of_batch ON billing.usage_ledger TO billing_worker USING ((user_id = ANY (( SELECT (string_to_array(NULLIF(current_setting('app.user_ids'::text, true), ''::text), ','::text))::bigint[] AS string_to_array)::bigint[]))) WITH CHECK ((user_id = ANY (( SELECT (string_to_array(NULLIF(current_setting('app.user_ids'::text, true), ''::text), ','::text))::bigint[] AS string_to_array)::bigint[])));
+CREATE POLICY tenants_of_batch ON billing.usage_ledger TO billing_worker USING ((user_id IN ( SELECT unnest((string_to_array(NULLIF(current_setting('app.user_ids'::text, true), ''::text), ','::text))::bigint[]) AS unnest))) WITH CHECK ((user_id IN ( SELECT unnest((string_to_array(NULLIF(current_setting('app.user_ids'::text, true), ''::text), ','::text))::bigint[]) AS unnest)));
 
-CREATE POLICY tenants_of_batch ON billing.usage_thresholds TO billing_worker USING ((user_id = ANY (( SELECT (string_to_array(NULLIF(current_setting('app.user_ids'::text, true), ''::text), ','::text))::bigint[] AS string_to_array)::bigint[]))) WITH CHECK ((user_id = ANY (( SELECT (string_to_array(NULLIF(current_setting('app.user_ids'::text, true), ''::text), ','::text))::bigint[] AS string_to_array)::bigint[])));
+CREATE POLICY tenants_of_batch ON billing.usage_thresholds TO billing_worker USING ((user_id IN ( SELECT unnest((string_to_array(NULLIF(current_setting('app.user_ids'::text, true), ''::text), ','::text))::bigint[]) AS unnest))) WITH CHECK ((user_id IN ( SELECT unnest((string_to_array(NULLIF(current_setting('app.user_ids'::text, true), ''::text), ','::text))::bigint[]) AS unnest)));
 
-CREATE POLICY tenants_of_batch ON billing.user_api_usage TO billing_worker USING ((user_id = ANY (( SELECT (string_to_array(NULLIF(current_setting('app.user_ids'::text, true), ''::text), ','::text))::bigint[] AS string_to_array)::bigint[]))) WITH CHECK ((user_id = ANY (( SELECT (string_to_array(NULLIF(current_setting('app.user_ids'::text, true), ''::text), ','::text))::bigint[] AS string_to_array)::bigint[])));
+CREATE POLICY tenants_of_batch ON billing.user_api_usage TO billing_worker USING ((user_id IN ( SELECT unnest((string_to_array(NULLIF(current_setting('app.user_ids'::text, true), ''::text), ','::text))::bigint[]) AS unnest))) WITH CHECK ((user_id IN ( SELECT unnest((string_to_array(NULLIF(current_setting('app.user_ids'::text, true), ''::text), ','::text))::bigint[]) AS unnest)));
 
-CREATE POLICY tenants_of_batch ON billing.user_subscriptions TO billing_worker USING ((user_id = ANY (( SELECT (string_to_array(NULLIF(current_setting('app.user_ids'::text, true), ''::text), ','::text))::bigint[] AS string_to_array)::bigint[]))) WITH CHECK ((user_id = ANY (( SELECT (string_to_array(NULLIF(current_setting('app.user_ids'::text, true), ''::text), ','::text))::bigint[] AS string_to_array)::bigint[])));
+CREATE POLICY tenants_of_batch ON billing.user_subscriptions TO billing_worker USING ((user_id IN ( SELECT unnest((string_to_array(NULLIF(current_setting('app.user_ids'::text, true), ''::text), ','::text))::bigint[]) AS unnest))) WITH CHECK ((user_id IN ( SELECT unnest((string_to_array(NULLIF(current_setting('app.user_ids'::text, true), ''::text), ','::text))::bigint[]) AS unnest)));
 
 ALTER TABLE billing.usage_ledger ENABLE ROW LEVEL SECURITY;
 

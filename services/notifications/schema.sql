@@ -268,7 +268,7 @@ CREATE PROCEDURE notifications.tenant_table(IN tenant_table text, IN app text, I
 DECLARE
     service text := current_schema();
     one_tenant text := '(SELECT nullif(current_setting(''app.user_id'', true), '''')::bigint)';
-    many_tenants text := '(SELECT string_to_array(nullif(current_setting(''app.user_ids'', true), ''''), '','')::bigint[])::bigint[]';
+    many_tenants text := '(SELECT unnest(string_to_array(nullif(current_setting(''app.user_ids'', true), ''''), '','')::bigint[]))';
 BEGIN
     EXECUTE format('ALTER TABLE %I ENABLE ROW LEVEL SECURITY', tenant_table);
     EXECUTE format('ALTER TABLE %I FORCE ROW LEVEL SECURITY', tenant_table);
@@ -278,7 +278,7 @@ BEGIN
         EXECUTE format('GRANT %s ON %I TO %I', app, tenant_table, service || '_app');
     END IF;
     IF worker <> '' THEN
-        EXECUTE format('CREATE POLICY tenants_of_batch ON %I TO %I USING (user_id = ANY (%s)) WITH CHECK (user_id = ANY (%s))',
+        EXECUTE format('CREATE POLICY tenants_of_batch ON %I TO %I USING (user_id IN %s) WITH CHECK (user_id IN %s)',
                        tenant_table, service || '_worker', many_tenants, many_tenants);
         EXECUTE format('GRANT %s ON %I TO %I', worker, tenant_table, service || '_worker');
     END IF;
@@ -819,31 +819,31 @@ CREATE POLICY queue ON notifications.outbox TO notifications_queue USING (true) 
 
 CREATE POLICY queue ON notifications.parked TO notifications_queue USING (true) WITH CHECK (true);
 
-CREATE POLICY tenants_of_batch ON notifications.alert_firings TO notifications_worker USING ((user_id = ANY (( SELECT (string_to_array(NULLIF(current_setting('app.user_ids'::text, true), ''::text), ','::text))::bigint[] AS string_to_array)::bigint[]))) WITH CHECK ((user_id = ANY (( SELECT (string_to_array(NULLIF(current_setting('app.user_ids'::text, true), ''::text), ','::text))::bigint[] AS string_to_array)::bigint[])));
+CREATE POLICY tenants_of_batch ON notifications.alert_firings TO notifications_worker USING ((user_id IN ( SELECT unnest((string_to_array(NULLIF(current_setting('app.user_ids'::text, true), ''::text), ','::text))::bigint[]) AS unnest))) WITH CHECK ((user_id IN ( SELECT unnest((string_to_array(NULLIF(current_setting('app.user_ids'::text, true), ''::text), ','::text))::bigint[]) AS unnest)));
 
-CREATE POLICY tenants_of_batch ON notifications.contacts TO notifications_worker USING ((user_id = ANY (( SELECT (string_to_array(NULLIF(current_setting('app.user_ids'::text, true), ''::text), ','::text))::bigint[] AS string_to_array)::bigint[]))) WITH CHECK ((user_id = ANY (( SELECT (string_to_array(NULLIF(current_setting('app.user_ids'::text, true), ''::text), ','::text))::bigint[] AS string_to_array)::bigint[])));
+CREATE POLICY tenants_of_batch ON notifications.contacts TO notifications_worker USING ((user_id IN ( SELECT unnest((string_to_array(NULLIF(current_setting('app.user_ids'::text, true), ''::text), ','::text))::bigint[]) AS unnest))) WITH CHECK ((user_id IN ( SELECT unnest((string_to_array(NULLIF(current_setting('app.user_ids'::text, true), ''::text), ','::text))::bigint[]) AS unnest)));
 
-CREATE POLICY tenants_of_batch ON notifications.deliveries TO notifications_worker USING ((user_id = ANY (( SELECT (string_to_array(NULLIF(current_setting('app.user_ids'::text, true), ''::text), ','::text))::bigint[] AS string_to_array)::bigint[]))) WITH CHECK ((user_id = ANY (( SELECT (string_to_array(NULLIF(current_setting('app.user_ids'::text, true), ''::text), ','::text))::bigint[] AS string_to_array)::bigint[])));
+CREATE POLICY tenants_of_batch ON notifications.deliveries TO notifications_worker USING ((user_id IN ( SELECT unnest((string_to_array(NULLIF(current_setting('app.user_ids'::text, true), ''::text), ','::text))::bigint[]) AS unnest))) WITH CHECK ((user_id IN ( SELECT unnest((string_to_array(NULLIF(current_setting('app.user_ids'::text, true), ''::text), ','::text))::bigint[]) AS unnest)));
 
-CREATE POLICY tenants_of_batch ON notifications.entitlements TO notifications_worker USING ((user_id = ANY (( SELECT (string_to_array(NULLIF(current_setting('app.user_ids'::text, true), ''::text), ','::text))::bigint[] AS string_to_array)::bigint[]))) WITH CHECK ((user_id = ANY (( SELECT (string_to_array(NULLIF(current_setting('app.user_ids'::text, true), ''::text), ','::text))::bigint[] AS string_to_array)::bigint[])));
+CREATE POLICY tenants_of_batch ON notifications.entitlements TO notifications_worker USING ((user_id IN ( SELECT unnest((string_to_array(NULLIF(current_setting('app.user_ids'::text, true), ''::text), ','::text))::bigint[]) AS unnest))) WITH CHECK ((user_id IN ( SELECT unnest((string_to_array(NULLIF(current_setting('app.user_ids'::text, true), ''::text), ','::text))::bigint[]) AS unnest)));
 
-CREATE POLICY tenants_of_batch ON notifications.inbox TO notifications_worker USING ((user_id = ANY (( SELECT (string_to_array(NULLIF(current_setting('app.user_ids'::text, true), ''::text), ','::text))::bigint[] AS string_to_array)::bigint[]))) WITH CHECK ((user_id = ANY (( SELECT (string_to_array(NULLIF(current_setting('app.user_ids'::text, true), ''::text), ','::text))::bigint[] AS string_to_array)::bigint[])));
+CREATE POLICY tenants_of_batch ON notifications.inbox TO notifications_worker USING ((user_id IN ( SELECT unnest((string_to_array(NULLIF(current_setting('app.user_ids'::text, true), ''::text), ','::text))::bigint[]) AS unnest))) WITH CHECK ((user_id IN ( SELECT unnest((string_to_array(NULLIF(current_setting('app.user_ids'::text, true), ''::text), ','::text))::bigint[]) AS unnest)));
 
-CREATE POLICY tenants_of_batch ON notifications.inbox_minutes TO notifications_worker USING ((user_id = ANY (( SELECT (string_to_array(NULLIF(current_setting('app.user_ids'::text, true), ''::text), ','::text))::bigint[] AS string_to_array)::bigint[]))) WITH CHECK ((user_id = ANY (( SELECT (string_to_array(NULLIF(current_setting('app.user_ids'::text, true), ''::text), ','::text))::bigint[] AS string_to_array)::bigint[])));
+CREATE POLICY tenants_of_batch ON notifications.inbox_minutes TO notifications_worker USING ((user_id IN ( SELECT unnest((string_to_array(NULLIF(current_setting('app.user_ids'::text, true), ''::text), ','::text))::bigint[]) AS unnest))) WITH CHECK ((user_id IN ( SELECT unnest((string_to_array(NULLIF(current_setting('app.user_ids'::text, true), ''::text), ','::text))::bigint[]) AS unnest)));
 
-CREATE POLICY tenants_of_batch ON notifications.inbox_preferences TO notifications_worker USING ((user_id = ANY (( SELECT (string_to_array(NULLIF(current_setting('app.user_ids'::text, true), ''::text), ','::text))::bigint[] AS string_to_array)::bigint[]))) WITH CHECK ((user_id = ANY (( SELECT (string_to_array(NULLIF(current_setting('app.user_ids'::text, true), ''::text), ','::text))::bigint[] AS string_to_array)::bigint[])));
+CREATE POLICY tenants_of_batch ON notifications.inbox_preferences TO notifications_worker USING ((user_id IN ( SELECT unnest((string_to_array(NULLIF(current_setting('app.user_ids'::text, true), ''::text), ','::text))::bigint[]) AS unnest))) WITH CHECK ((user_id IN ( SELECT unnest((string_to_array(NULLIF(current_setting('app.user_ids'::text, true), ''::text), ','::text))::bigint[]) AS unnest)));
 
-CREATE POLICY tenants_of_batch ON notifications.inboxes TO notifications_worker USING ((user_id = ANY (( SELECT (string_to_array(NULLIF(current_setting('app.user_ids'::text, true), ''::text), ','::text))::bigint[] AS string_to_array)::bigint[]))) WITH CHECK ((user_id = ANY (( SELECT (string_to_array(NULLIF(current_setting('app.user_ids'::text, true), ''::text), ','::text))::bigint[] AS string_to_array)::bigint[])));
+CREATE POLICY tenants_of_batch ON notifications.inboxes TO notifications_worker USING ((user_id IN ( SELECT unnest((string_to_array(NULLIF(current_setting('app.user_ids'::text, true), ''::text), ','::text))::bigint[]) AS unnest))) WITH CHECK ((user_id IN ( SELECT unnest((string_to_array(NULLIF(current_setting('app.user_ids'::text, true), ''::text), ','::text))::bigint[]) AS unnest)));
 
-CREATE POLICY tenants_of_batch ON notifications.market_interests TO notifications_worker USING ((user_id = ANY (( SELECT (string_to_array(NULLIF(current_setting('app.user_ids'::text, true), ''::text), ','::text))::bigint[] AS string_to_array)::bigint[]))) WITH CHECK ((user_id = ANY (( SELECT (string_to_array(NULLIF(current_setting('app.user_ids'::text, true), ''::text), ','::text))::bigint[] AS string_to_array)::bigint[])));
+CREATE POLICY tenants_of_batch ON notifications.market_interests TO notifications_worker USING ((user_id IN ( SELECT unnest((string_to_array(NULLIF(current_setting('app.user_ids'::text, true), ''::text), ','::text))::bigint[]) AS unnest))) WITH CHECK ((user_id IN ( SELECT unnest((string_to_array(NULLIF(current_setting('app.user_ids'::text, true), ''::text), ','::text))::bigint[]) AS unnest)));
 
-CREATE POLICY tenants_of_batch ON notifications.outbox TO notifications_worker USING ((user_id = ANY (( SELECT (string_to_array(NULLIF(current_setting('app.user_ids'::text, true), ''::text), ','::text))::bigint[] AS string_to_array)::bigint[]))) WITH CHECK ((user_id = ANY (( SELECT (string_to_array(NULLIF(current_setting('app.user_ids'::text, true), ''::text), ','::text))::bigint[] AS string_to_array)::bigint[])));
+CREATE POLICY tenants_of_batch ON notifications.outbox TO notifications_worker USING ((user_id IN ( SELECT unnest((string_to_array(NULLIF(current_setting('app.user_ids'::text, true), ''::text), ','::text))::bigint[]) AS unnest))) WITH CHECK ((user_id IN ( SELECT unnest((string_to_array(NULLIF(current_setting('app.user_ids'::text, true), ''::text), ','::text))::bigint[]) AS unnest)));
 
-CREATE POLICY tenants_of_batch ON notifications.parked TO notifications_worker USING ((user_id = ANY (( SELECT (string_to_array(NULLIF(current_setting('app.user_ids'::text, true), ''::text), ','::text))::bigint[] AS string_to_array)::bigint[]))) WITH CHECK ((user_id = ANY (( SELECT (string_to_array(NULLIF(current_setting('app.user_ids'::text, true), ''::text), ','::text))::bigint[] AS string_to_array)::bigint[])));
+CREATE POLICY tenants_of_batch ON notifications.parked TO notifications_worker USING ((user_id IN ( SELECT unnest((string_to_array(NULLIF(current_setting('app.user_ids'::text, true), ''::text), ','::text))::bigint[]) AS unnest))) WITH CHECK ((user_id IN ( SELECT unnest((string_to_array(NULLIF(current_setting('app.user_ids'::text, true), ''::text), ','::text))::bigint[]) AS unnest)));
 
-CREATE POLICY tenants_of_batch ON notifications.user_alerts TO notifications_worker USING ((user_id = ANY (( SELECT (string_to_array(NULLIF(current_setting('app.user_ids'::text, true), ''::text), ','::text))::bigint[] AS string_to_array)::bigint[]))) WITH CHECK ((user_id = ANY (( SELECT (string_to_array(NULLIF(current_setting('app.user_ids'::text, true), ''::text), ','::text))::bigint[] AS string_to_array)::bigint[])));
+CREATE POLICY tenants_of_batch ON notifications.user_alerts TO notifications_worker USING ((user_id IN ( SELECT unnest((string_to_array(NULLIF(current_setting('app.user_ids'::text, true), ''::text), ','::text))::bigint[]) AS unnest))) WITH CHECK ((user_id IN ( SELECT unnest((string_to_array(NULLIF(current_setting('app.user_ids'::text, true), ''::text), ','::text))::bigint[]) AS unnest)));
 
-CREATE POLICY tenants_of_batch ON notifications.user_system_events TO notifications_worker USING ((user_id = ANY (( SELECT (string_to_array(NULLIF(current_setting('app.user_ids'::text, true), ''::text), ','::text))::bigint[] AS string_to_array)::bigint[]))) WITH CHECK ((user_id = ANY (( SELECT (string_to_array(NULLIF(current_setting('app.user_ids'::text, true), ''::text), ','::text))::bigint[] AS string_to_array)::bigint[])));
+CREATE POLICY tenants_of_batch ON notifications.user_system_events TO notifications_worker USING ((user_id IN ( SELECT unnest((string_to_array(NULLIF(current_setting('app.user_ids'::text, true), ''::text), ','::text))::bigint[]) AS unnest))) WITH CHECK ((user_id IN ( SELECT unnest((string_to_array(NULLIF(current_setting('app.user_ids'::text, true), ''::text), ','::text))::bigint[]) AS unnest)));
 
 ALTER TABLE notifications.user_alerts ENABLE ROW LEVEL SECURITY;
 

@@ -43,8 +43,8 @@ POLICIES = {
     ),
     "tenants_of_batch": (
         "worker",
-        "(user_id = ANY (( SELECT (string_to_array(NULLIF(current_setting('app.user_ids'::text, true), ''::text), "
-        "','::text))::bigint[] AS string_to_array)::bigint[]))",
+        "(user_id IN ( SELECT unnest((string_to_array(NULLIF(current_setting('app.user_ids'::text, true), "
+        "''::text), ','::text))::bigint[]) AS unnest))",
     ),
     "queue": ("queue", "true"),
 }

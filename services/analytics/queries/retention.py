@@ -9,7 +9,7 @@ from shared.contracts.billing import PlanName, SubscriptionChanged
 DELETE_ANALYSES = """
     DELETE FROM user_market_analysis AS analysis USING (
         SELECT user_id, watch_id, timestamp FROM user_market_analysis
-        WHERE user_id = ANY ($1::bigint[]) AND timestamp < $2 LIMIT $3
+        WHERE user_id = ANY ($1::bigint[]) AND timestamp < $2 ORDER BY user_id, timestamp LIMIT $3
     ) AS old
     WHERE analysis.user_id = old.user_id AND analysis.watch_id = old.watch_id AND analysis.timestamp = old.timestamp
           AND analysis.timestamp < $2

@@ -1,6 +1,6 @@
 """Conditions of many alerts on one series: compiled and evaluated once, however many alerts share them."""
 
-from collections import OrderedDict
+from collections import OrderedDict, defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -60,7 +60,7 @@ class ConditionPass:
         self._series = series
         self._bars: Mapping[int, ClosedBar] = {bar.index: bar for bar in bars}
         self._range = (bars[0].index, bars[-1].index + 1)
-        self._true_at: dict[bytes, list[ClosedBar]] = {}
+        self._true_at: dict[bytes, Sequence[ClosedBar]] = {}
 
     @property
     def closed_at(self) -> datetime:
@@ -84,22 +84,22 @@ class ConditionPass:
         ]
 
     def _evaluate(self, hashes: Sequence[bytes]) -> None:
-        groups: dict[str, tuple[list[bytes], list[ThresholdCondition]]] = {}
+        self._true_at.update(dict.fromkeys(hashes, ()))
+        groups: dict[str, dict[bytes, ThresholdCondition]] = defaultdict(dict)
         for each in hashes:
             compiled = self.conditions.get(each)
-            self._true_at[each] = []
             if compiled is None:
                 continue
             if compiled.threshold is None:
                 self._record(each, find_rising_edges(compiled.alert.condition, self._series, *self._range))
             else:
-                names, thresholds = groups.setdefault(compiled.threshold.group_key, ([], []))
-                names.append(each)
-                thresholds.append(compiled.threshold)
-        for names, thresholds in groups.values():
-            for which, index in find_threshold_edges(thresholds, self._series, *self._range):
+                groups[compiled.threshold.group_key][each] = compiled.threshold
+        for group in groups.values():
+            names = list(group)
+            for which, index in find_threshold_edges(list(group.values()), self._series, *self._range):
                 self._record(names[which], [index])
 
     def _record(self, condition_hash: bytes, indices: Sequence[int]) -> None:
         """Bars that were not published count for the indicators but fire no alert."""
-        self._true_at[condition_hash] += [self._bars[index] for index in indices if index in self._bars]
+        bars = [self._bars[index] for index in indices if index in self._bars]
+        self._true_at[condition_hash] = [*self._true_at[condition_hash], *bars]

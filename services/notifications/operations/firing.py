@@ -54,7 +54,7 @@ async def fire_alerts(database: Database, conditions: CompiledConditions, closed
         async with database.tenants(block) as connection:
             came_true = await _came_true(connection, conditions, block, by_series)
             ends = {key: one.closed_at for key, one in by_series.items()}
-            candidates = await firings.list_due_alerts(connection, block, came_true, ends)
+            candidates = await firings.list_due_alerts(connection, came_true, ends)
             due = [alert for alert in candidates if _firings(alert, by_series)]
             new = await _fire(connection, due, by_series)
             expired = {

@@ -23,20 +23,20 @@ LIST_CONDITIONS = """
     JOIN unnest($2::text[], $3::text[]) WITH ORDINALITY AS series (symbol, interval, n) USING (symbol, interval)
     WHERE user_id = ANY ($1::bigint[]) AND symbol = ANY ($2::text[]) AND interval = ANY ($3::text[]) AND is_active
 """
-# Active alerts whose condition is one of these, and those that have expired. OFFSET 0 keeps the subquery apart: few
-# alerts are due, and Postgres expects so few rows for a block of users that it would read them all.
+# Active alerts of the transaction's tenants whose condition is one of these, and those that have expired. OFFSET 0
+# keeps the subquery apart: few alerts are due, and Postgres would read all of the tenants.
 LIST_DUE_ALERTS = f"""
-    SELECT due.* FROM unnest($2::text[], $3::text[], $4::bytea[]) AS came (symbol, interval, condition_hash)
+    SELECT due.* FROM unnest($1::text[], $2::text[], $3::bytea[]) AS came (symbol, interval, condition_hash)
     CROSS JOIN LATERAL (
         SELECT {ALERT_COLUMNS} FROM user_alerts a
         WHERE a.symbol = came.symbol AND a.interval = came.interval AND a.condition_hash = came.condition_hash
-              AND user_id = ANY ($1::bigint[]) AND is_active OFFSET 0
+              AND is_active OFFSET 0
     ) AS due
     UNION
-    SELECT ended.* FROM unnest($5::text[], $6::text[], $7::timestamptz[]) AS series (symbol, interval, closed_at)
+    SELECT ended.* FROM unnest($4::text[], $5::text[], $6::timestamptz[]) AS series (symbol, interval, closed_at)
     CROSS JOIN LATERAL (
         SELECT {ALERT_COLUMNS} FROM user_alerts a
-        WHERE a.symbol = series.symbol AND a.interval = series.interval AND user_id = ANY ($1::bigint[])
+        WHERE a.symbol = series.symbol AND a.interval = series.interval
               AND is_active AND expires_at IS NOT NULL AND expires_at < closed_at OFFSET 0
     ) AS ended
     ORDER BY user_id, alert_id
@@ -104,15 +104,12 @@ async def get_conditions(
 
 
 async def list_due_alerts(
-    connection: Connection,
-    users: Collection[int],
-    came_true: Sequence[SeriesCondition],
-    ends: Mapping[Series, datetime],
+    connection: Connection, came_true: Sequence[SeriesCondition], ends: Mapping[Series, datetime]
 ) -> list[AlertRow]:
-    """Return active alerts whose condition came true on their series, and those that expired before its end."""
+    """Return active alerts of the transaction's tenants whose condition came true on their series, and those that
+    expired before its end."""
     rows = await connection.fetch(
         LIST_DUE_ALERTS,
-        list(users),
         [symbol for symbol, _, _ in came_true],
         [interval for _, interval, _ in came_true],
         [condition_hash for _, _, condition_hash in came_true],

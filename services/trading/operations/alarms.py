@@ -1,6 +1,6 @@
 """Notify tenants of problems with their sessions, once per cause."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import NamedTuple
@@ -50,9 +50,10 @@ async def alarm_silence(connection: Connection, leases: Sequence[SessionLease], 
     """
     marked = await alarms.lock_leases(connection, leases, silent=False)
     if marked:
-        await alarms.set_silent(connection, marked, since)
-        await alarms.insert_restrictions(connection, marked, "FEED_SILENT")
-        await _emit_alarms(connection, dict.fromkeys(marked, Cause(FEED_SILENT, since)))
+        users = {lease.user_id for lease in leases}
+        await alarms.set_silent(connection, users, marked, since)
+        await alarms.insert_restrictions(connection, users, marked, "FEED_SILENT")
+        await _emit_alarms(connection, users, dict.fromkeys(marked, Cause(FEED_SILENT, since)))
     return marked
 
 
@@ -60,8 +61,9 @@ async def lift_silence(connection: Connection, leases: Sequence[SessionLease]) -
     """Allow entries again, from the bar after each session's last one, because candles arrive on time again."""
     marked = await alarms.lock_leases(connection, leases, silent=True)
     if marked:
-        await alarms.set_silent(connection, marked, None)
-        await alarms.insert_restrictions(connection, marked, "FEED_SILENT_LIFTED")
+        users = {lease.user_id for lease in leases}
+        await alarms.set_silent(connection, users, marked, None)
+        await alarms.insert_restrictions(connection, users, marked, "FEED_SILENT_LIFTED")
 
 
 async def alarm_waiting(connection: Connection, waits: Sequence[tuple[SessionLease, Waiting]]) -> None:
@@ -72,8 +74,9 @@ async def alarm_waiting(connection: Connection, waits: Sequence[tuple[SessionLea
     if not await alarms.is_feed_led(connection):
         waits = [(lease, replace(waiting, what="feed")) for lease, waiting in waits]
     marked = set(await alarms.mark_waiting(connection, waits))
-    rows = {row.session_id: row for row in await alarms.list_awaiting(connection, sorted(marked))}
-    await sessions.touch_sessions(connection, sorted(marked))
+    users = {lease.user_id for lease, _ in waits}
+    rows = {row.session_id: row for row in await alarms.list_awaiting(connection, users, sorted(marked))}
+    await sessions.touch_sessions(connection, users, sorted(marked))
     causes: dict[UUID, Cause] = {}
     for lease, waiting in waits:
         if (row := rows.get(lease.session_id)) is None:
@@ -83,19 +86,19 @@ async def alarm_waiting(connection: Connection, waits: Sequence[tuple[SessionLea
         if row.last_bar is None:
             causes[lease.session_id] = Cause(f"waiting_for_{waiting.what}", waiting.since)
     if causes:
-        await _emit_alarms(connection, causes)
+        await _emit_alarms(connection, users, causes)
 
 
 async def lift_waiting(connection: Connection, leases: Sequence[SessionLease]) -> None:
     """Clear the waiting marks of these sessions, because bars have arrived."""
     cleared = await alarms.clear_waiting(connection, leases)
-    await sessions.touch_sessions(connection, cleared)
+    await sessions.touch_sessions(connection, {lease.user_id for lease in leases}, cleared)
 
 
 async def alarm_failure(connection: Connection, lease: SessionLease, since: datetime) -> None:
     """Notify the tenant that their session cannot be stepped, once however many workers fail on it."""
     if await alarms.mark_failed(connection, lease, since):
-        await _emit_alarms(connection, {lease.session_id: Cause(SESSION_FAILED, since)})
+        await _emit_alarms(connection, [lease.user_id], {lease.session_id: Cause(SESSION_FAILED, since)})
 
 
 async def alarm_incidents(
@@ -113,22 +116,30 @@ async def alarm_incidents(
     times = {lease.session_id: now for lease, _, now in found}
     for incident in await alarms.insert_incidents(connection, rows):
         cause = Cause(incident.kind, times[incident.session_id])
-        await _emit_alarms(connection, {incident.session_id: cause}, incident.detail)
+        await _emit_alarms(connection, [incident.user_id], {incident.session_id: cause}, incident.detail)
 
 
 async def alarm_cause(
-    connection: Connection, session_ids: Sequence[UUID], reason: str, since: datetime, detail: Mapping[str, str]
+    connection: Connection,
+    users: Collection[int],
+    session_ids: Sequence[UUID],
+    reason: str,
+    since: datetime,
+    detail: Mapping[str, str],
 ) -> None:
     """Notify the tenants of these sessions of a change that the caller makes once."""
     if session_ids:
-        await _emit_alarms(connection, dict.fromkeys(session_ids, Cause(reason, since)), detail)
+        await _emit_alarms(connection, users, dict.fromkeys(session_ids, Cause(reason, since)), detail)
 
 
 async def _emit_alarms(
-    connection: Connection, causes: Mapping[UUID, Cause], detail: Mapping[str, str] | None = None
+    connection: Connection,
+    users: Collection[int],
+    causes: Mapping[UUID, Cause],
+    detail: Mapping[str, str] | None = None,
 ) -> None:
     """Emit one event for each session."""
-    rows = await alarms.increment_event_seq(connection, list(causes))
+    rows = await alarms.increment_event_seq(connection, users, list(causes))
     events = [
         SessionAlarmed(
             user_id=row.user_id,

@@ -15,5 +15,5 @@ async def answer_freeze(connection: Connection, user_id: int, session_id: UUID, 
     session = await lock_session(connection, user_id, session_id)
     if not await controls.set_answer(connection, user_id, session_id, answer):
         return session
-    await sessions.touch_sessions(connection, [session_id])
+    await sessions.touch_sessions(connection, [user_id], [session_id])
     return await sessions.get_session(connection, user_id, session_id)

@@ -18,8 +18,8 @@ async def block_entries(
     The caller has locked the leases.
     """
     blocked = await controls.block(connection, user_id, session_ids, cause)
-    await alarms.insert_restrictions(connection, blocked, cause)
-    await sessions.touch_sessions(connection, blocked)
+    await alarms.insert_restrictions(connection, [user_id], blocked, cause)
+    await sessions.touch_sessions(connection, [user_id], blocked)
     return blocked
 
 
@@ -28,8 +28,8 @@ async def unblock_entries(
 ) -> list[UUID]:
     """Lift one cause; returns the sessions that had it. The caller has locked the leases."""
     lifted = await controls.unblock(connection, user_id, session_ids, cause)
-    await alarms.insert_restrictions(connection, lifted, f"{cause}_LIFTED")
-    await sessions.touch_sessions(connection, lifted)
+    await alarms.insert_restrictions(connection, [user_id], lifted, f"{cause}_LIFTED")
+    await sessions.touch_sessions(connection, [user_id], lifted)
     return lifted
 
 
@@ -46,7 +46,7 @@ async def block_account(connection: Connection, user_id: int, account_id: UUID, 
         "allowed": str(row.breached_allowed),
         "value": str(row.breached_value),
     }
-    await alarm_cause(connection, blocked, REFUSALS["ACCOUNT_RISK"], now, detail)
+    await alarm_cause(connection, [user_id], blocked, REFUSALS["ACCOUNT_RISK"], now, detail)
 
 
 async def unblock_account(connection: Connection, user_id: int, account_id: UUID) -> None:

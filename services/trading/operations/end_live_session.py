@@ -61,7 +61,7 @@ async def _end(connection: Connection, record: OrderRecord) -> None:
         final_balance=final,
         fingerprint=fingerprint(filled),
     )
-    (numbered,) = await alarms.increment_event_seq(connection, [session_id])
+    (numbered,) = await alarms.increment_event_seq(connection, [user_id], [session_id])
     await emit(
         connection,
         SessionStopped(

@@ -33,7 +33,7 @@ async def _set_entries(
 ) -> None:
     session = await sessions.get_session(connection, user_id, session_id)
     await sessions.set_entries(connection, user_id, [session_id], entries)
-    await sessions.touch_sessions(connection, [session_id])
+    await sessions.touch_sessions(connection, [user_id], [session_id])
     note = Restriction(
         "PLAN_LIMIT_LIFTED" if limit is None else "PLAN_LIMIT",
         reason=plan,

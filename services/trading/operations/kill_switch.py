@@ -52,10 +52,11 @@ async def apply_switches(
     Records the restriction with each session that changes, and notifies its tenant. Returns how many changed.
     """
     switched = await kill_switches.apply_switches(connection, user_id, symbol)
+    users = {each.user_id for each in switched}
     on = [each.session_id for each in switched if each.is_on]
     off = [each.session_id for each in switched if not each.is_on]
-    await alarms.insert_restrictions(connection, on, "KILL_SWITCH")
-    await alarms.insert_restrictions(connection, off, "KILL_SWITCH_LIFTED")
-    await sessions.touch_sessions(connection, [*on, *off])
-    await alarm_cause(connection, on, KILL_SWITCH_ON, now, {})
+    await alarms.insert_restrictions(connection, users, on, "KILL_SWITCH")
+    await alarms.insert_restrictions(connection, users, off, "KILL_SWITCH_LIFTED")
+    await sessions.touch_sessions(connection, users, [*on, *off])
+    await alarm_cause(connection, users, on, KILL_SWITCH_ON, now, {})
     return len(switched)

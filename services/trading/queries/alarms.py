@@ -1,6 +1,6 @@
 """Alarms of running sessions: the marks on their leases, and the sequence numbers of the alarm events."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple
@@ -64,9 +64,17 @@ async def lock_leases(connection: Connection, leases: Sequence[SessionLease], *,
     return [row["session_id"] for row in rows]
 
 
-async def set_silent(connection: Connection, session_ids: Sequence[UUID], since: datetime | None) -> None:
+async def set_silent(
+    connection: Connection, users: Collection[int], session_ids: Sequence[UUID], since: datetime | None
+) -> None:
     await connection.execute(
-        "UPDATE session_leases SET silent_since = $2 WHERE session_id = ANY ($1::uuid[])", session_ids, since
+        """
+        UPDATE session_leases SET silent_since = $3
+        WHERE user_id = ANY ($1::bigint[]) AND session_id = ANY ($2::uuid[])
+        """,
+        users,
+        session_ids,
+        since,
     )
 
 
@@ -80,13 +88,16 @@ class AwaitingRow:
     interval: str
 
 
-async def list_awaiting(connection: Connection, session_ids: Sequence[UUID]) -> list[AwaitingRow]:
+async def list_awaiting(
+    connection: Connection, users: Collection[int], session_ids: Sequence[UUID]
+) -> list[AwaitingRow]:
     rows = await connection.fetch(
         """
         SELECT s.session_id, s.start_time, c.last_bar, s.interval
         FROM user_trading_sessions AS s JOIN session_cursors AS c USING (user_id, session_id)
-        WHERE session_id = ANY ($1::uuid[])
+        WHERE user_id = ANY ($1::bigint[]) AND session_id = ANY ($2::uuid[])
         """,
+        users,
         session_ids,
     )
     return [AwaitingRow(**row) for row in rows]
@@ -147,28 +158,35 @@ async def mark_failed(connection: Connection, lease: SessionLease, since: dateti
     return row is not None
 
 
-async def insert_restrictions(connection: Connection, session_ids: Sequence[UUID], kind: str) -> None:
+async def insert_restrictions(
+    connection: Connection, users: Collection[int], session_ids: Sequence[UUID], kind: str
+) -> None:
     """Insert a restriction for each session, after its last bar. The caller has locked the leases."""
     await connection.execute(
         """
         INSERT INTO session_restrictions (user_id, session_id, restriction_number, kind, after_bar)
         SELECT c.user_id, c.session_id, 1 + coalesce((
                    SELECT max(r.restriction_number) FROM session_restrictions r
-                   WHERE r.user_id = c.user_id AND r.session_id = c.session_id), 0), $2, c.last_bar
-        FROM session_cursors c WHERE c.session_id = ANY ($1::uuid[])
+                   WHERE r.user_id = c.user_id AND r.session_id = c.session_id), 0), $3, c.last_bar
+        FROM session_cursors c WHERE c.user_id = ANY ($1::bigint[]) AND c.session_id = ANY ($2::uuid[])
         """,
+        users,
         session_ids,
         kind,
     )
 
 
-async def increment_event_seq(connection: Connection, session_ids: Sequence[UUID]) -> list[AlarmedRow]:
+async def increment_event_seq(
+    connection: Connection, users: Collection[int], session_ids: Sequence[UUID]
+) -> list[AlarmedRow]:
     """Increment each session's event number and return the rows for its event."""
     rows = await connection.fetch(
         """
-        UPDATE user_trading_sessions SET event_seq = event_seq + 1 WHERE session_id = ANY ($1::uuid[])
+        UPDATE user_trading_sessions SET event_seq = event_seq + 1
+        WHERE user_id = ANY ($1::bigint[]) AND session_id = ANY ($2::uuid[])
         RETURNING user_id, session_id, public_id, symbol, event_seq
         """,
+        users,
         session_ids,
     )
     return [AlarmedRow(**row) for row in rows]

@@ -1,6 +1,6 @@
 """Kill switches: those of tenants and of their sessions, and those of a symbol and of the platform."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Literal
@@ -258,7 +258,9 @@ class SwitchEffect:
     flat_s: float | None
 
 
-async def measure_switches(connection: Connection, session_ids: Sequence[UUID]) -> list[SwitchEffect]:
+async def measure_switches(
+    connection: Connection, users: Collection[int], session_ids: Sequence[UUID]
+) -> list[SwitchEffect]:
     """Measure the effect of the switches that cover these sessions, as trading_worker."""
     rows = await connection.fetch(
         """
@@ -279,8 +281,9 @@ async def measure_switches(connection: Connection, session_ids: Sequence[UUID]) 
                    max(updated_at) FILTER (WHERE leg = 'entry' AND sent_at IS NOT NULL) AS answered_at
             FROM order_intents AS o WHERE o.user_id = l.user_id AND o.session_id = l.session_id
         ) AS i
-        WHERE l.session_id = ANY ($1::uuid[]) AND l.killed_at IS NOT NULL
+        WHERE l.user_id = ANY ($1::bigint[]) AND l.session_id = ANY ($2::uuid[]) AND l.killed_at IS NOT NULL
         """,
+        users,
         session_ids,
     )
     return [SwitchEffect(**row) for row in rows]

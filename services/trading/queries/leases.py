@@ -1,11 +1,12 @@
 """Claims and renewals of session leases, across tenants: as trading_queue, on session_leases and workers only."""
 
 from collections.abc import Sequence
+from typing import NamedTuple
 from uuid import UUID
 
 from services.trading.domain import Entries
 from services.trading.queries.sessions import LEASE, SessionLease
-from shared.chassis.postgres import Connection
+from shared.chassis.postgres import Connection, Database
 
 OF_LEASE = "l.user_id, l.session_id, l.epoch, l.allows AS entries, l.silent_since, l.waiting_for"
 
@@ -23,15 +24,33 @@ async def heartbeat(connection: Connection, worker: str) -> None:
     )
 
 
-async def fair_share(connection: Connection) -> int:
-    """Return how many sessions each live worker should hold, rounded up."""
-    share: int = await connection.fetchval(
-        """
-        SELECT ceil((SELECT count(*) FROM session_leases)::numeric
-                    / greatest((SELECT count(*) FROM workers WHERE expires_at > now()), 1))::integer
-        """
-    )
-    return share
+# Of what `list_held` returns, and of what is demanded of live sessions; it costs far less than reading thousands of
+# leases.
+HASH_HELD = """
+    SELECT bit_xor(hash_record_extended((user_id, session_id, epoch, allows, silent_since, waiting_for, entries,
+                                         flatten, frozen_answer), 0))
+    FROM session_leases WHERE worker = $1 AND expires_at > now()
+"""
+SURVEY = f"""
+    SELECT ceil((SELECT count(*) FROM session_leases)::numeric
+                / greatest((SELECT count(*) FROM workers WHERE expires_at > now()), 1))::integer AS share,
+           EXISTS (SELECT FROM session_leases WHERE worker IS NULL OR expires_at < now()) AS has_free,
+           ({HASH_HELD}) AS held_hash
+"""
+
+
+class Survey(NamedTuple):
+    """`share`: how many sessions each live worker should hold, rounded up; `held_hash`: the hash of HASH_HELD."""
+
+    share: int
+    has_free: bool
+    held_hash: int | None
+
+
+async def survey(database: Database, worker: str) -> Survey:
+    """Look at the leases in one round trip: mostly there is nothing to do."""
+    (row,) = await database.fetch_from_queues(SURVEY, worker)
+    return Survey(*row)
 
 
 async def claim(connection: Connection, worker: str, limit: int) -> list[SessionLease]:
@@ -84,16 +103,7 @@ async def list_held(connection: Connection, worker: str) -> list[SessionLease]:
 
 
 async def hash_held(connection: Connection, worker: str) -> int | None:
-    """Return a hash of what `list_held` would return, and of what is demanded of live sessions; it costs far less
-    than reading thousands of leases."""
-    hashed: int | None = await connection.fetchval(
-        """
-        SELECT bit_xor(hash_record_extended((user_id, session_id, epoch, allows, silent_since, waiting_for,
-                                             entries, flatten, frozen_answer), 0))
-        FROM session_leases WHERE worker = $1 AND expires_at > now()
-        """,
-        worker,
-    )
+    hashed: int | None = await connection.fetchval(HASH_HELD, worker)
     return hashed
 
 

@@ -1,6 +1,6 @@
 """Sessions and their leases."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import astuple, dataclass, fields
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -327,10 +327,15 @@ async def list_run_states(
     }
 
 
-async def touch_sessions(connection: Connection, session_ids: Sequence[UUID]) -> None:
+async def touch_sessions(connection: Connection, users: Collection[int], session_ids: Sequence[UUID]) -> None:
     """Update `updated_at`, so that ETags change: the API shows parts of the lease with the session."""
     await connection.execute(
-        "UPDATE user_trading_sessions SET updated_at = now() WHERE session_id = ANY ($1::uuid[])", session_ids
+        """
+        UPDATE user_trading_sessions SET updated_at = now()
+        WHERE user_id = ANY ($1::bigint[]) AND session_id = ANY ($2::uuid[])
+        """,
+        users,
+        session_ids,
     )
 
 

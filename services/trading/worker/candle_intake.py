@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from shared.chassis.errors import PoisonError
 from shared.chassis.events.decoding import Received
 from shared.chassis.events.inbox import MarketInbox
+from shared.chassis.events.parked_rows import list_waiting_topics
 from shared.chassis.postgres import Database
 from shared.contracts.market import CandleClosed, CandleOpened
 
@@ -17,6 +18,7 @@ class CandleIntake:
     """Does not keep order: a series reads the bars it missed from the stored candles."""
 
     def __init__(self, database: Database, step: Callable[[Sequence[Candle]], Awaitable[None]]) -> None:
+        self._database = database
         self._inboxes = {
             event.topic: MarketInbox[Candle](database, CONSUMER, event, step, in_order=False)
             for event in (CandleOpened, CandleClosed)
@@ -33,8 +35,8 @@ class CandleIntake:
         await self._inboxes[record.topic].park(record, error)
 
     async def retry_parked(self) -> None:
-        for inbox in self._inboxes.values():
-            await inbox.retry_parked()
+        for topic in await list_waiting_topics(self._database, [CONSUMER]):
+            await self._inboxes[topic].retry_parked()
 
 
 def check_bar(candle: Candle) -> None:

@@ -35,8 +35,9 @@ class KillSwitchWatch:
         killed = [lease for lease in held.values() if lease.entries == "KILL_SWITCH"]
         if not killed:
             return
-        async with self._database.tenants({lease.user_id for lease in killed}) as connection:
-            effects = await measure_switches(connection, [lease.session_id for lease in killed])
+        users = {lease.user_id for lease in killed}
+        async with self._database.tenants(users) as connection:
+            effects = await measure_switches(connection, users, [lease.session_id for lease in killed])
         for effect in effects:
             if effect.stopped_s is not None and self._stopped.get(effect.session_id) != effect.killed_at:
                 self._stopped[effect.session_id] = effect.killed_at

@@ -72,8 +72,9 @@ class OverdueMonitor:
         ]
         if not long:
             return {}
-        async with self._database.tenants({lease.user_id for lease in long}) as connection:
-            rows = await alarms.list_awaiting(connection, [lease.session_id for lease in long])
+        users = {lease.user_id for lease in long}
+        async with self._database.tenants(users) as connection:
+            rows = await alarms.list_awaiting(connection, users, [lease.session_id for lease in long])
         found = {
             row.session_id: awaited_bar(row.start_time, row.last_bar, row.interval, has_history=False)
             for row in rows

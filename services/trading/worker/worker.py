@@ -228,13 +228,14 @@ class Worker:
 
     async def _claim_and_join(self) -> bool:
         """Claim free sessions and load those that follow no series. Returns whether there is anything new."""
+        share, has_free, held_hash = await leases.survey(self._database, self._name)
+        wanted = share - len(self._held) if has_free else 0
+        if wanted <= 0 and held_hash == self._held_hash and not self._unfollowed and len(self._held) <= share:
+            return False
         async with self._database.queue() as connection:
-            share = await leases.fair_share(connection)
-            if len(self._held) < share:
-                await leases.claim(connection, self._name, min(share - len(self._held), MAX_CLAIMS))
-            held_hash = await leases.hash_held(connection, self._name)
-            if held_hash == self._held_hash and not self._unfollowed and len(self._held) <= share:
-                return False
+            if wanted > 0:
+                await leases.claim(connection, self._name, min(wanted, MAX_CLAIMS))
+                held_hash = await leases.hash_held(connection, self._name)
             held = {lease.session_id: lease for lease in await leases.list_held(connection, self._name)}
         if held.keys() - self._held.keys():
             point("worker.after_claim")

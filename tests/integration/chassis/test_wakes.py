@@ -96,6 +96,21 @@ async def test_a_setting_of_one_transaction_does_not_reach_the_next(settings: Se
     await database.close()
 
 
+async def test_a_queue_is_read_in_one_round_trip_and_what_follows_is_reset(settings: ServiceSettings) -> None:
+    database = await Database.connect(settings.model_copy(update={"postgres_queue_connections": 1}))
+    statements: list[str] = []
+    async with database.queue() as connection:
+        connection.add_query_logger(lambda query: statements.append(query.query))
+    statements.clear()
+    await database.fetch_from_queues("SELECT 1")
+    assert statements == ["SELECT 1"]
+    async with database.queue() as connection:
+        await connection.execute("SET statement_timeout = '7s'")
+    (row,) = await database.fetch_from_queues("SHOW statement_timeout")
+    assert row["statement_timeout"] != "7s"
+    await database.close()
+
+
 @pytest.mark.parametrize(
     ("statement", "arguments"),
     [

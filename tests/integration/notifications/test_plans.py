@@ -49,13 +49,14 @@ async def plan_of_inbox(connection: Connection, unread: bool, wanted: Slice) -> 
 async def test_reads_use_their_indexes(database: Database, database_access: DatabaseAccess) -> None:
     owner = await asyncpg.connect(database_access.owner_dsn)
     await owner.execute(FILL)
+    await owner.execute("VACUUM notifications.user_alerts")  # as in operation: then an index alone is enough
     await owner.close()
     async with database.tenants(range(1, 20)) as connection:
         users, series = list(range(1, 20)), (["S1", "S2"], ["15", "15"])
         plan = str(await connection.fetch("EXPLAIN " + LIST_CONDITIONS, users, *series))
         assert "alerts_of_series" in plan
         due = ([b"x", b"y"], *series, [from_ms(0), from_ms(0)])
-        plan = str(await connection.fetch("EXPLAIN " + LIST_DUE_ALERTS, users, *series, *due))
+        plan = str(await connection.fetch("EXPLAIN " + LIST_DUE_ALERTS, *series, *due))
         assert "alerts_by_condition" in plan
         assert "alerts_by_end" in plan
         assert "Seq Scan" not in plan

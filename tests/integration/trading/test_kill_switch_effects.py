@@ -42,13 +42,13 @@ async def test_the_effect_is_measured_once_no_entry_is_under_way(trading: Tradin
     assert await live.store.pass_gate([entry.link_id], live.now)
     await as_tenant(trading.database, switch_on, 1, None, BEFORE, flatten=True, reason=None)
     async with trading.database.tenants([1]) as connection:
-        (effect,) = await measure_switches(connection, [session.session_id])
+        (effect,) = await measure_switches(connection, [1], [session.session_id])
     assert (effect.stopped_s, effect.flat_s) == (None, None)
     sending = entry.to(IntentState.SENDING, sent_at=live.now)
     live.book.put(sending.to(IntentState.REJECTED, venue_code=1, venue_message="no"))
     assert await live.commit() is not None
     async with trading.database.tenants([1]) as connection:
-        (effect,) = await measure_switches(connection, [session.session_id])
+        (effect,) = await measure_switches(connection, [1], [session.session_id])
     assert effect.stopped_s is not None
     assert effect.stopped_s > 0
     assert effect.flat_s == 0

@@ -10,12 +10,14 @@ import asyncpg
 import pytest
 
 from services.trading.queries import (
+    alarms,
     candles,
     controls,
     decisions,
     executions,
     fills,
     intents,
+    kill_switches,
     leases,
     restrictions,
     sessions,
@@ -106,6 +108,31 @@ async def test_a_hot_query_uses_an_index(
         plan = await explain_without_scans(connection, recorder)
     assert "Index Cond" in plan
     assert "Seq Scan" not in plan
+
+
+async def test_a_batch_finds_each_row_by_its_tenant(trading: Trading) -> None:
+    """Not by all tenants of the batch, which Postgres would sort again for each row that a join looks up."""
+    recorder, of_one = Recorder(), ([1], [ID])
+    connection = cast(Connection, recorder)
+    for query in (
+        steps.move_sessions(connection, [MOVE]),
+        steps.move_cursors(connection, [QuietMove(1, ID, 1, None, BEFORE)]),
+        steps.change_trades(connection, [CHANGE]),
+        steps.insert_fills(connection, [FILL]),
+        decisions.end_orders(connection, *of_one, [BEFORE]),
+        kill_switches.measure_switches(connection, *of_one),
+        alarms.set_silent(connection, *of_one, BEFORE),
+        alarms.list_awaiting(connection, *of_one),
+        alarms.insert_restrictions(connection, *of_one, "FEED_SILENT"),
+        alarms.increment_event_seq(connection, *of_one),
+        sessions.touch_sessions(connection, *of_one),
+    ):
+        await query
+        async with trading.database.tenants([1, 2]) as connection:
+            plan = await explain_without_scans(connection, recorder)
+        found = [line for line in plan.splitlines() if "Index Cond" in line]
+        assert "Seq Scan" not in plan
+        assert not [line for line in found if "user_id" not in line or "InitPlan" in line], plan
 
 
 # A hundred sessions of a tenant with fifty trades each, without the sessions themselves.
