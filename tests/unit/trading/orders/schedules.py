@@ -353,8 +353,8 @@ class World:
             actor = SessionActor(
                 self.facts,
                 store,
-                venue,  # type: ignore[arg-type]
-                AccountReadings(venue, self.loop.now),  # type: ignore[arg-type]
+                venue,
+                AccountReadings(venue, self.loop.now),
                 ProcessBars(self.strategy, self.rows),
                 self.loop.now,
             )
