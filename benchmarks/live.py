@@ -16,7 +16,7 @@ from shared.chassis.clock import utc_now
 
 ACCOUNTS = 100
 SYMBOLS = 10  # of each account, in the larger case
-WARM, CLOSES = 2, 6  # of which every second has the entries, the others the exits
+WARM, CLOSES = 2, 4  # of which every second has the entries, the others the exits
 FIRST_AIM_S, LAST_AIM_S = 0.05, 1.0
 FLAT_AIM_S = 5.0
 HAND_OVER_AIM_S = 15.0

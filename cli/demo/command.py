@@ -64,7 +64,7 @@ REQUESTS = "500000"  # from our address in five seconds
 @click.option(
     "--bars",
     type=click.IntRange(1),
-    help="Use only this many bars of each file; default: all, on the exchange six days of the synthetic ones.",
+    help="Use only this many bars of each file; default: all, but 288 synthetic ones on the exchange.",
 )
 @click.option("--bar-ms", type=click.IntRange(1), help="Milliseconds per bar; default: wait for the bots.")
 @click.option("--keep", is_flag=True, help="Keep the platform running until Ctrl-C.")

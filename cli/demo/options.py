@@ -23,7 +23,7 @@ from shared.strategy.document.parse import Strategy, parse_json, parse_strategy
 from shared.testing.api_client import Json
 
 EXCHANGE_TIMEOUT_S = 3.5  # including half a second to start the process
-BARS_ON_EXCHANGE = 576  # of the synthetic candles, six of twelve days: the market waits for every order
+BARS_ON_EXCHANGE = 288  # of the synthetic candles, three of twelve days: the market waits for every order
 _SYMBOL = re.compile(SYMBOL_PATTERN)
 Mode = Literal["paper", "exchange", "both"]
 CANDLES_HINT = "use recorded candles with --candles SYMBOL=FILE, or omit --candles for synthetic ones"
