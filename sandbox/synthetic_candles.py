@@ -10,7 +10,7 @@ SEED = 20_260_101
 FIRST_OPEN_MS = 1_767_225_600_000  # 2026-01-01T00:00:00Z
 INTERVAL = "60"
 INTERVAL_MS = 60 * 60_000
-BARS = 480  # twenty days
+BARS = 288  # twelve days
 TICK = Decimal("0.01")
 
 

@@ -61,11 +61,7 @@ REQUESTS = "500000"  # from our address in five seconds
     type=click.Choice(["paper", "exchange", "both"]),
     help="Where the tenants trade; both, the default: on paper, and one more on the sandbox exchange.",
 )
-@click.option(
-    "--bars",
-    type=click.IntRange(1),
-    help="Use only this many bars of each file; default: all, but 288 synthetic ones on the exchange.",
-)
+@click.option("--bars", type=click.IntRange(1), help="Use only this many bars of each file.")
 @click.option("--bar-ms", type=click.IntRange(1), help="Milliseconds per bar; default: wait for the bots.")
 @click.option("--keep", is_flag=True, help="Keep the platform running until Ctrl-C.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object as the last line.")

@@ -23,7 +23,6 @@ from shared.strategy.document.parse import Strategy, parse_json, parse_strategy
 from shared.testing.api_client import Json
 
 EXCHANGE_TIMEOUT_S = 3.5  # including half a second to start the process
-BARS_ON_EXCHANGE = 288  # of the synthetic candles, three of twelve days: the market waits for every order
 _SYMBOL = re.compile(SYMBOL_PATTERN)
 Mode = Literal["paper", "exchange", "both"]
 CANDLES_HINT = "use recorded candles with --candles SYMBOL=FILE, or omit --candles for synthetic ones"
@@ -121,8 +120,7 @@ def read_options(raw: RawOptions, folder: Path) -> DemoOptions:
     source, real, paths = _candle_files(raw.candles, interval, folder)
     steps = _steps_of(raw.instruments, list(paths))
     mode = _mode(raw, documents)
-    bars = raw.bars or (None if raw.candles or mode == "paper" else BARS_ON_EXCHANGE)
-    candles = [_read(symbol, path, documents, bars, steps[symbol]) for symbol, path in paths.items()]
+    candles = [_read(symbol, path, documents, raw.bars, steps[symbol]) for symbol, path in paths.items()]
     return DemoOptions(
         source=source,
         real=real,
@@ -131,7 +129,7 @@ def read_options(raw: RawOptions, folder: Path) -> DemoOptions:
         fee=fee,
         balance=balance,
         tenants=raw.tenants,
-        bars=bars,
+        bars=raw.bars,
         bar_ms=raw.bar_ms,
         busy=not (raw.candles and raw.strategies),
         mode=mode,

@@ -88,7 +88,6 @@ def test_a_demo_that_cannot_start_leaves_nothing(tmp_path: Path, monkeypatch: py
     assert list(tmp_path.glob(".tradefleet/*")) == []
 
 
-TEN_DAYS = "270"  # bars, and a few more: from ten days on, days have a Sharpe ratio and a volatility
 # Events published only when something is wrong or nearly used up, or when a login ends early: not in this demo.
 OF_TROUBLE = {"exchange_account.alarmed", "session.alarmed", "usage.threshold", "quota.changed", "login.ended"}
 
@@ -104,12 +103,12 @@ class FinishedDemo:
 
 @pytest.fixture(scope="module")
 def default_demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FinishedDemo]:
-    """Run the default demo, the only one of this length in the suite.
+    """Run the default demo, the only one of this length in the suite: from ten days on, days have a Sharpe ratio.
 
     Its tests are the last of the file, so that it does not run beside the other demos.
     """
     folder = open_to_servers(tmp_path_factory.mktemp("demo"))
-    arguments = ["--bars", TEN_DAYS, "--tenants", "2", "--mode", "paper", "--json", "--keep"]
+    arguments = ["--tenants", "2", "--mode", "paper", "--json", "--keep"]
     with subprocess.Popen(
         [sys.executable, "-m", "cli", "demo", *arguments],
         stdout=subprocess.PIPE,
