@@ -6,6 +6,7 @@ from decimal import Decimal
 
 from pydantic import TypeAdapter
 
+from services.trading.exchange.refusals import explain_reason
 from services.trading.exchange.venue import (
     ExecutionKind,
     OrderOrigin,
@@ -249,5 +250,5 @@ def _reason(row: Row) -> str | None:
     for name in ("rejectReason", "cancelType"):
         reason = _optional_text(row, name) or ""
         if reason not in _NO_REASON:
-            return reason
+            return explain_reason(reason)
     return None

@@ -32,11 +32,11 @@ class KillSwitchWatch:
         self._flat: dict[UUID, datetime] = {}
 
     async def observe(self, held: Mapping[UUID, SessionLease]) -> None:
-        killed = [lease for lease in held.values() if lease.entries == "KILL_SWITCH"]
-        if not killed:
+        stopped = [lease for lease in held.values() if lease.entries != "ALLOWED"]  # a pause hides a switch
+        if not stopped:
             return
-        async with self._database.tenants({lease.user_id for lease in killed}) as connection:
-            effects = await measure_switches(connection, [lease.session_id for lease in killed])
+        async with self._database.tenants({lease.user_id for lease in stopped}) as connection:
+            effects = await measure_switches(connection, [lease.session_id for lease in stopped])
         for effect in effects:
             if effect.stopped_s is not None and self._stopped.get(effect.session_id) != effect.killed_at:
                 self._stopped[effect.session_id] = effect.killed_at

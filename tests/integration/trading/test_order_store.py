@@ -7,8 +7,8 @@ import pytest
 
 from services.trading.exchange.venue import ExecutionKind, OrderOrigin, OrderSide
 from services.trading.orders.intents import IntentState
-from services.trading.orders.postgres_store import OrderWriter
 from services.trading.orders.store import Change
+from services.trading.worker.postgres_store import OrderWriter
 from shared.contracts.trading import TradeClosed, TradeOpened
 from tests.integration.trading.conftest import Trading
 from tests.integration.trading.live import Live, add_account, claim, open_live, start_live, store_bars
