@@ -108,10 +108,10 @@ class BybitVenue:
         orders = await self._pages(Lane.POLL, OPEN_ORDERS, symbols, {"openOnly": 0}, ORDERS_A_PAGE, order_of)
         return list({order.order_id: order for order in orders if order.status.is_open}.values())
 
-    async def list_positions(self, symbols: Collection[str]) -> Sequence[VenuePosition]:
+    async def list_positions(self, symbols: Collection[str] = ()) -> Sequence[VenuePosition]:
         """The exchange lists those that are not flat; it has to be asked for each of the others."""
         listed: list[VenuePosition] = []
-        if len(symbols) > 1:
+        if len(symbols) != 1:
             listed = await self._pages(Lane.STOP, POSITIONS, symbols, {}, POSITIONS_A_PAGE, position_of)
         others = sorted(set(symbols) - {position.symbol for position in listed})
         return [*listed, *await asyncio.gather(*map(self.get_position, others))]

@@ -12,6 +12,7 @@ from pybit.exceptions import FailedRequestError, InvalidRequestError
 from urllib3.exceptions import ConnectTimeoutError, HTTPError, MaxRetryError, NewConnectionError
 
 from services.trading.bybit_api import PYBIT_FAULTS
+from services.trading.exchange.refusals import explain
 from services.trading.exchange.venue import (
     KeyRejected,
     LinkIdUsed,
@@ -84,7 +85,7 @@ def fault_of_question(error: Exception) -> QuestionFault:
     """Return the exception that a question raises: it may be asked again unless the key is rejected."""
     if isinstance(error, InvalidRequestError):
         if error.status_code in KEY_CODES:
-            return KeyRejected(error.status_code, words_of(error.message))
+            return KeyRejected(error.status_code, explain(error.status_code, words_of(error.message)))
         return VenueUnavailable(f"{error.status_code} {words_of(error.message)}")
     if isinstance(error, FailedRequestError) and error.resp_headers is not None:
         if error.status_code in KEY_CODES:
@@ -135,11 +136,11 @@ def _fault_of_code(code: object, words: str, headers: Mapping[str, str] | None, 
     if type(code) is not int:
         return OutcomeUnknown(f"the code {code!r:.40} is none of the exchange's")
     if code in KEY_CODES:
-        return KeyRejected(code, words)
+        return KeyRejected(code, explain(code, words))
     if code in LINK_ID_USED:
-        return LinkIdUsed(code, words)
+        return LinkIdUsed(code, explain(code, words))
     if code in REFUSED_CODES:
-        return Refused(code, words)
+        return Refused(code, explain(code, words))
     if code == RATE_LIMIT:
         return NotSent(words, limit_reset_s(headers, now_ms))
     if code in NOT_SENT_CODES:

@@ -212,8 +212,9 @@ class Venue(Protocol):
         """Return the open orders of these symbols, or of all; stops and targets of positions included.
         Raises VenueUnavailable."""
 
-    async def list_positions(self, symbols: Collection[str]) -> Sequence[VenuePosition]:
-        """Return the position of each of these symbols, also if it is flat. Raises VenueUnavailable."""
+    async def list_positions(self, symbols: Collection[str] = ()) -> Sequence[VenuePosition]:
+        """Return the position of each of these symbols, also if it is flat, or of all symbols where there is one.
+        Raises VenueUnavailable."""
 
     async def get_position(self, symbol: str) -> VenuePosition:
         """Return the position of a symbol, also if it is flat. Raises VenueUnavailable."""

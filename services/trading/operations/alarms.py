@@ -31,6 +31,7 @@ ORDER_REASONS = (
     "entry_stale",
     "fee_in_other_coin",
     "account_risk",
+    "not_reconciled",
 )
 
 log = structlog.get_logger()

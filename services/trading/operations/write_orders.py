@@ -278,6 +278,7 @@ async def _admit(connection: Connection, records: Sequence[OrderRecord]) -> Admi
             intent.bar,
             intent.quantity,
             record.now,
+            record.session.max_order_quantity,
         )
         for record, intent in new
         if intent.link_id not in known

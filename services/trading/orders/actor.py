@@ -12,6 +12,7 @@ from decimal import Decimal
 from typing import Protocol
 
 import structlog
+from prometheus_client import Histogram
 
 from services.trading.exchange.venue import (
     KeyRejected,
@@ -62,6 +63,12 @@ OVERLAP = timedelta(minutes=10)  # executions are listed again, because they may
 RETRY_S = 1.0
 SHORTEST_WAIT_S = 0.01
 FAULT_PAUSE_S = 0.5
+
+UNPROTECTED = Histogram(
+    "trading_position_unprotected_seconds",
+    "How long a position was seen without a stop on the exchange, until it had one or was closed",
+    buckets=(0.1, 0.5, 1, 2, 5, 10, 15, 30, 60, 300),
+)
 
 log = structlog.get_logger()
 
@@ -124,6 +131,11 @@ class SessionActor:
         self.is_busy = True
         self._woken.set()
 
+    @property
+    def is_unprotected(self) -> bool:
+        """Whether the exchange shows a position of the session without a stop."""
+        return self._seen.unprotected_since is not None
+
     async def run(self) -> None:
         loop = asyncio.get_running_loop()
         reloaded_at = -RETRY_S
@@ -165,22 +177,30 @@ class SessionActor:
         if control is None:
             raise _MemoryBehind
         self._book.control = control
-        found = self._bars.next(self._book.last_bar) if self._decides else None
+        must_read = control.waits and self._seen.view is None  # before it decides again what was ordered already
+        found = self._bars.next(self._book.last_bar) if self._decides and not must_read else None
         if found is not None:
             await self._step(*found)
         else:
-            self._book_until(None)
+            self._book_until(self._next_close() if control.waits else None)
         await self._commit()
         next_plan = plan(self._book, self._seen, self._now(), self._exchange_now())
         if next_plan.records:
             ends = self._apply(next_plan.records)
             await self._commit()
             return ends
-        if next_plan.commands:
-            await self._carry_out(next_plan.commands[0])
+        commands = [each for each in next_plan.commands if not self._unbooked or isinstance(each, Read | Ask)]
+        if commands:
+            await self._carry_out(commands[0])
         elif found is None:
             await self._sleep(next_plan)
         return False
+
+    def _next_close(self) -> datetime | None:
+        """Return the close of the bar after the last one. While a restored database is catching up, executions from
+        then on wait for that bar's step, so that they find the orders that it decides."""
+        last = self._book.last_bar
+        return last + timedelta(milliseconds=2 * self._facts.interval_ms) if last is not None else None
 
     async def _sleep(self, next_plan: Plan) -> None:
         self.is_busy = next_plan.is_deferred or self._woken.is_set()
@@ -242,8 +262,13 @@ class SessionActor:
         """Book the executions before this time; None: all, as no bar awaits its step."""
         while self._unbooked and (closes is None or self._unbooked[0].time < closes):
             self._book.book(self._unbooked.pop(0))
-        if self._seen.view is not None and not self._unbooked:
-            observe(self._seen, self._book, self._seen.view)
+        seen = self._seen
+        seen.awaited = frozenset(each.link_id for each in self._unbooked if each.link_id is not None)
+        if seen.view is not None and not self._unbooked:
+            since = seen.unprotected_since
+            observe(seen, self._book, seen.view)
+            if since is not None and seen.unprotected_since is None:
+                UNPROTECTED.observe((seen.view.at - since).total_seconds())
 
     # Records.
 
@@ -313,7 +338,7 @@ class SessionActor:
     async def _create(self, intent: Intent) -> Intent:
         """Call the exchange; returns the intent with the outcome."""
         try:
-            order_id = await self._venue.create_order(intent.order(self._facts.symbol))
+            order_id = await self._venue.create_order(intent.order(self._facts.symbol, self._facts.tolerance))
         except (LinkIdUsed, OutcomeUnknown):
             return intent.to(IntentState.UNKNOWN)
         except Refused as refused:

@@ -45,6 +45,7 @@ class Observations:
 
     view: View | None = None
     is_outdated: bool = True  # something may have happened since the reading of the view began
+    awaited: frozenset[str] = frozenset()  # link ids of executions that wait for the step of their bar
     differs_since: datetime | None = None  # the position on the exchange is not the expected one
     unprotected_since: datetime | None = None
     stop_refused: tuple[Decimal, datetime] | None = None  # the price, and when

@@ -26,6 +26,8 @@ class Control:
     `refusal`: the code that refuses entries (`paused`, `plan_limit`, `kill_switch`, `account_risk`,
     `platform_frozen`, …), or None. `flatten`: the reason with which everything is closed, or None. `ends`: the
     session ends once it is flat (a stop); without it, a kill switch that flattens leaves the session running.
+    `waits`: the account is not reconciled since the database was started or restored: entries wait at the gate, and
+    the database may lack what was ordered.
     `frozen`: a foreign change is recorded that a person has to answer; `answer` is their answer, until a `Change`
     carries `thaws`.
     """
@@ -33,6 +35,7 @@ class Control:
     refusal: str | None = None
     flatten: Reason | None = None
     ends: bool = False
+    waits: bool = False
     frozen: bool = False
     answer: FreezeAnswer | None = None
 
@@ -142,7 +145,8 @@ class Store(Protocol):
         """Move intents from INTENT to SENDING with `sent_at` = now, in one statement. Returns those moved.
 
         Only under the lease, and an entry only while `Control` allows entries (no refusal, not frozen, no flatten):
-        after the commit of a kill switch, no entry passes. Only an intent that was returned may be sent.
+        after the commit of a kill switch, no entry passes. None passes either while the account is not reconciled
+        (`Control.waits`). Only an intent that was returned may be sent.
         None: the lease is lost.
         """
 

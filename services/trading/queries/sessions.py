@@ -15,6 +15,7 @@ from services.trading.domain import (
     SessionTotals,
     Waiting,
 )
+from services.trading.exchange.venue import SlippageTolerance
 from shared.chassis.errors import require_found
 from shared.chassis.listing import Order, Slice
 from shared.chassis.postgres import Connection, insert_of
@@ -52,6 +53,9 @@ class NewSession:
     slippage: Decimal
     event_seq: int
     exchange_account_id: UUID | None = None
+    slippage_tolerance_ticks: int | None = None
+    slippage_tolerance_percentage: Decimal | None = None
+    max_order_quantity: Decimal | None = None
     tick_size: Decimal | None = None
     qty_step: Decimal | None = None
     min_order_qty: Decimal | None = None
@@ -95,6 +99,14 @@ class SessionRow(NewSession):
             self.highest_equity,
             self.max_drawdown,
         )
+
+    @property
+    def tolerance(self) -> SlippageTolerance | None:
+        """How far from the price at arrival an entry may fill."""
+        if self.slippage_tolerance_ticks is not None:
+            return SlippageTolerance("TICKS", Decimal(self.slippage_tolerance_ticks))
+        percentage = self.slippage_tolerance_percentage
+        return SlippageTolerance("PERCENT", percentage) if percentage is not None else None
 
     @property
     def limits(self) -> ConfigurationLimits:

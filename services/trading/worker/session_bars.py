@@ -64,6 +64,7 @@ def facts_of(session: LiveSession) -> SessionFacts:
         interval_ms=INTERVAL_MS[row.interval],
         entry_deadline=entry_deadline(row.interval),
         min_order_qty=session.instrument.min_order_qty,
+        tolerance=row.tolerance,
     )
 
 

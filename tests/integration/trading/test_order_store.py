@@ -8,8 +8,8 @@ import pytest
 
 from services.trading.exchange.venue import ExecutionKind, OrderOrigin, OrderSide
 from services.trading.orders.intents import IntentState
-from services.trading.orders.postgres_store import OrderWriter
 from services.trading.orders.store import Change, Control
+from services.trading.worker.postgres_store import OrderWriter
 from shared.contracts.trading import TradeClosed, TradeOpened
 from shared.contracts.types import from_ms
 from tests.integration.trading.conftest import Trading

@@ -29,6 +29,7 @@ REASONS = {
     "entry_stale": "an entry was too late to be sent",
     "fee_in_other_coin": "the exchange charged a fee in another coin, which is not in its results",
     "account_risk": "a risk limit of its exchange account is reached, so it opens nothing until you resume",
+    "not_reconciled": "the exchange has something of its account that is not known here, so it opens nothing",
     KILL_SWITCH_ON: "the kill switch is on, so it opens nothing",
     SESSION_FAILED: "it cannot continue because of an error on our side, which we are looking into",
 }

@@ -233,10 +233,9 @@ def test_a_refused_timestamp_names_the_exchanges_clock() -> None:
 
 
 def test_a_tenant_reads_a_sentence_with_the_code() -> None:
-    assert explain(Refused(110007, "ab not enough")) == (
-        "Your balance on the exchange is not sufficient for this order. (code 110007)"
-    )
-    assert explain(Refused(99, "Something\nelse")) == "The exchange refused the request: Something\nelse. (code 99)"
+    fault = fault_of_command(coded(110007), 0)
+    assert str(fault) == ("Your balance on the exchange is not sufficient for this order. (words) (code 110007)")
+    assert explain(99, "Something else") == "Something else"
 
 
 def test_every_sentence_is_of_a_code_that_is_a_refusal() -> None:

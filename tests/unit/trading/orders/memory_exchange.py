@@ -383,6 +383,10 @@ class MemoryExchange:
         listed = self.loop.time() + self.draw.choice([0.0, self.draw.uniform(0, self.faults.lag_s)])
         self.executions.append((listed, execution))
 
+    @property
+    def shown_position(self) -> VenuePosition:
+        return self._history[-1][2]
+
     def remember(self) -> None:
         side = None if not self.position else "LONG" if self.position > 0 else "SHORT"
         position = VenuePosition(

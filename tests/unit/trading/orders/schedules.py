@@ -129,6 +129,8 @@ class ProcessVenue:
             await self._process.point(switches=False)
             if name == "create_order":
                 self._world.check_sending(arguments[0], self._process)  # type: ignore[arg-type]
+            if name == "set_stop":
+                self._world.check_stop()
             result = await getattr(self._exchange, name)(*arguments)
             await self._process.point(switches=False)
             return result
@@ -151,6 +153,7 @@ class World:
     kill_at: int | None = None  # of the first process
     people: bool | None = None
     strategy: Strategy | None = None
+    unsent_may_be: tuple[OrderStatus, ...] = (OrderStatus.REJECTED,)  # what the exchange has of unsent intents
     draw: random.Random = field(init=False)
     violations: list[str] = field(default_factory=list)
 
@@ -411,6 +414,9 @@ class World:
         elif not order.reduce_only:
             self._violate(f"{intent.leg} is not reduce-only")
 
+    def check_stop(self) -> None:
+        """A stop is about to be set."""
+
     async def _settle(self) -> None:
         """End all faults, answer what a person has to answer, and wait."""
         self.first_awaits = self.processes[0].points
@@ -518,7 +524,7 @@ class World:
         for intent in db.intents.values():
             order = exchange.orders.get(intent.link_id)
             unsent = intent.state in (IntentState.REJECTED, IntentState.STALE, IntentState.DROPPED)
-            if unsent and order is not None and order.status is not OrderStatus.REJECTED:
+            if unsent and order is not None and order.status not in self.unsent_may_be:
                 self._violate(f"{intent.leg} is {intent.state}, and its order {order.status}")
             if (order.filled if order is not None else Decimal(0)) != intent.filled:
                 self._violate(f"{intent.leg} has {intent.filled} filled, its order {order}")
@@ -549,9 +555,9 @@ def _signed(execution: VenueExecution) -> Decimal:
     return execution.quantity if execution.side == "BUY" else -execution.quantity
 
 
-def run_schedule(loop: VirtualLoop, seed: int, **options: Any) -> World:
+def run_schedule(loop: VirtualLoop, seed: int, kind: type[World] = World, /, **options: Any) -> World:
     loop.moved = float(-(-int(loop.moved) // BAR_S) * BAR_S + BAR_S)
-    world = World(loop, seed, **options)
+    world = kind(loop, seed, **options)
     try:
         run(loop, world.run())
     except AssertionError as error:

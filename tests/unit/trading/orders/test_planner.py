@@ -6,7 +6,7 @@ from decimal import Decimal
 
 import pytest
 
-from services.trading.exchange.venue import OrderOrigin, OrderStatus
+from services.trading.exchange.venue import OrderOrigin, OrderStatus, SlippageTolerance
 from services.trading.orders.intents import IntentState
 from services.trading.orders.plan import (
     AnswerForeign,
@@ -514,3 +514,64 @@ def test_the_account_is_read_shortly_before_each_close() -> None:
     assert scene.plan().commands == [Read()]
     scene.shows()
     assert scene.plan().commands == []
+
+
+# An account that is not reconciled.
+
+
+def waiting() -> Scene:
+    return Scene(Control(waits=True))
+
+
+def test_an_entry_waits_until_the_account_is_reconciled() -> None:
+    scene = waiting().shows().close("100").shows()
+    made = scene.plan()
+    assert (made.records, made.commands) == ([], [])
+    assert sends(scene.control(waits=False)) == ["entry"]
+
+
+def test_an_entry_that_waited_too_long_is_stale_and_says_why() -> None:
+    scene = waiting().shows().close("100").wait(21).shows()
+    (note,) = [each for each in scene.plan().records if isinstance(each, Note)]
+    assert note.incident.detail == {"message": "its account was not reconciled in time"}
+
+
+def test_an_entry_that_a_restored_database_decides_again_keeps_its_execution() -> None:
+    scene = waiting().shows().close("100").wait(3600)
+    assert recorded(scene) == [("entry", S.STALE)]
+    scene.seen.awaited = frozenset({scene.intent("entry").link_id})
+    assert recorded(scene) == []
+
+
+def test_what_a_restored_database_does_not_know_yet_is_not_foreign() -> None:
+    scene = waiting().shows().close("50")
+    scene.shows("LONG", "1", orders=(scene.order("tf1"),)).wait(11)
+    assert incidents(scene) == []
+    assert incidents(scene.control(waits=False)) == ["foreign_change", "foreign_change"]
+
+
+def test_exits_and_stops_go_on_while_the_account_is_not_reconciled() -> None:
+    scene = Scene().entered().control(waits=True).close("98").shows("LONG", "1", stop=D(90))
+    assert sends(scene) == ["exit"]
+    assert SetStop(D(90)) in Scene().entered().control(waits=True).shows("LONG", "1").plan().commands
+
+
+# A slippage tolerance.
+
+
+def test_an_entry_with_a_tolerance_has_no_stop_until_it_has_filled() -> None:
+    scene = Scene()
+    tolerance = SlippageTolerance("TICKS", D(5))
+    scene.facts = scene.book.facts = replace(scene.facts, tolerance=tolerance)
+    scene.close("100")
+    order = scene.intent("entry").order("X", tolerance)
+    assert (order.stop_loss, order.slippage) == (None, tolerance)
+    scene.sent("entry").fill("entry", "1", "100")
+    assert scene.shows("LONG", "1").plan().commands[0] == SetStop(D(90))
+    assert scene.close("98").intent("exit").order("X", tolerance).slippage is None
+
+
+def test_an_entry_that_the_exchange_cancels_unfilled_is_reported_with_the_reason() -> None:
+    scene = Scene().close("100").sent("entry").wait(1).shows().answers("entry", OrderStatus.CANCELLED)
+    assert incidents(scene) == ["order_refused"]
+    assert incidents(scene.control(flatten="manual", ends=True)) == []

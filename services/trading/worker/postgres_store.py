@@ -137,9 +137,17 @@ async def _write_one(batches: Batches[T], item: T) -> None:
 
 
 class PostgresStore:
-    """The `Store` of one session under one lease. `now` is the exchange's time."""
+    """The `Store` of one session under one lease. `now` is the exchange's time; `on_waits` is called when entries
+    wait for the account to be reconciled."""
 
-    def __init__(self, writer: OrderWriter, lease: SessionLease, now: Callable[[], datetime]) -> None:
+    def __init__(
+        self,
+        writer: OrderWriter,
+        lease: SessionLease,
+        now: Callable[[], datetime],
+        on_waits: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._on_waits = on_waits
         self._writer = writer
         self._lease = lease
         self._now = now
@@ -186,7 +194,10 @@ class PostgresStore:
         return loaded
 
     async def control(self) -> Control | None:
-        return await self._writer.control(self._lease)
+        control = await self._writer.control(self._lease)
+        if control is not None and control.waits:
+            self._on_waits()
+        return control
 
     async def pass_gate(self, link_ids: Sequence[str], now: datetime) -> frozenset[str] | None:
         lease = self._lease
