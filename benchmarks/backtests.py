@@ -35,6 +35,7 @@ async def measure(servers: BenchmarkServers) -> list[Figure]:
         await world.subscribe(max(REQUESTERS))
         await world.start(dict.fromkeys(range(1, SESSIONS + 1), RESTLESS), "BTCUSDT")
         async with world.process("worker"):
+            await world.until_loaded()
             await world.seconds_to_fills(market, 10, SESSIONS)  # warms up
             alone = await world.seconds_to_fills(market, CLOSES, SESSIONS)
             await _fill_queue(world)

@@ -36,6 +36,7 @@ async def _fills(servers: BenchmarkServers, sessions: int) -> list[Figure]:
         await world.subscribe(sessions)
         await world.start(dict.fromkeys(range(1, sessions + 1), RESTLESS), "BTCUSDT")
         async with world.process("worker"):
+            await world.until_loaded()
             await world.seconds_to_fills(market, WARM, sessions)
             seconds = await world.seconds_to_fills(market, CLOSES, sessions)
         bound = await _bound(world, market, sessions)
@@ -81,6 +82,7 @@ async def _steps(servers: BenchmarkServers) -> list[Figure]:
         symbols = [f"COIN{number}USDT" for number in range(SYMBOLS)]
         await world.start(documents, *symbols, since=from_ms(history_end + 1))
         async with world.process("worker") as pid:
+            await world.until_loaded()
             quiet = await _measure_steps(world, markets, pid)
             return quiet + await _measure_steps(world, markets, pid)
 

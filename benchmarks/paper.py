@@ -135,11 +135,17 @@ class Scene:
         counted: int = await self.superuser.fetchval("SELECT sum(fill_count) FROM trading.user_trading_sessions")
         return counted
 
+    async def until_loaded(self) -> None:
+        """Wait until the worker has loaded every session. Each that joins after a close catches up by itself."""
+        await self._until_none("trading.user_trading_sessions WHERE generation IS NULL")
+
     async def until_stepped(self, last_bar: datetime) -> None:
         """Wait until every session has processed this bar."""
-        behind = "SELECT EXISTS (SELECT FROM trading.session_cursors WHERE last_bar IS DISTINCT FROM $1)"
+        await self._until_none("trading.session_cursors WHERE last_bar IS DISTINCT FROM $1", last_bar)
+
+    async def _until_none(self, rows: str, *arguments: object) -> None:
         async with asyncio.timeout(WITHIN_S):
-            while await self.superuser.fetchval(behind, last_bar):
+            while await self.superuser.fetchval(f"SELECT EXISTS (SELECT FROM {rows})", *arguments):
                 await asyncio.sleep(POLL_INTERVAL_S)
 
 

@@ -55,7 +55,7 @@ def _table(view: DriftView) -> Table:
     for trade in view.trades:
         table.add_row(*_facts(trade), *_amounts(trade))
     table.add_section()
-    table.add_row("total", "", "", "", "", "", *_amounts(view.total))
+    table.add_row("total", "", "", "", "", "", *_amounts(view.sums))
     return table
 
 

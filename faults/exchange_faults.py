@@ -15,7 +15,7 @@ LOOK_EVERY_S = 0.5
 
 @dataclass(frozen=True)
 class ExchangeFault:
-    """What is posted to `path` for as long as the fault lasts, and what ends it; rules of requests are removed."""
+    """A body that is posted to `path` and holds until `end` is posted; without one, until its rules are removed."""
 
     path: str
     body: Mapping[str, object]

@@ -128,8 +128,8 @@ async def verify_sessions(dsn: str, tenants: Sequence[DemoTenant]) -> str:
         if not verification.holds:
             return f"session {session.session_id}: {describe_difference(verification)}"
         drift = await tenant.must("GET", f"/v1/sessions/{session.session_id}/drift")
-        if drift["total"]["gap"] != "0" or len(drift["trades"]) != len(verification.trades):
-            return f"session {session.session_id}: drifts by {drift['total']['gap']}"
+        if drift["sums"]["gap"] != "0" or len(drift["trades"]) != len(verification.trades):
+            return f"session {session.session_id}: drifts by {drift['sums']['gap']}"
     return ""
 
 

@@ -119,8 +119,8 @@ def read_options(raw: RawOptions, folder: Path) -> DemoOptions:
     folder.mkdir(parents=True, exist_ok=True)
     source, real, paths = _candle_files(raw.candles, interval, folder)
     steps = _steps_of(raw.instruments, list(paths))
-    mode = _mode(raw, documents)
     candles = [_read(symbol, path, documents, raw.bars, steps[symbol]) for symbol, path in paths.items()]
+    mode = _mode(raw, documents)
     return DemoOptions(
         source=source,
         real=real,

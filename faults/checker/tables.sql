@@ -9,36 +9,23 @@ EXCEPTION WHEN data_exception THEN
 END
 $$;
 -- With IF, because the planner folds the cast of a known value in a CASE, and fails if it is invalid.
-CREATE FUNCTION pg_temp.as_json(value text) RETURNS jsonb LANGUAGE plpgsql STABLE AS $$
+DO $$
+DECLARE
+    name text;
+    kind text;
 BEGIN
-    IF pg_input_is_valid(value, 'jsonb') THEN
-        RETURN value::jsonb;
-    END IF;
-    RETURN NULL;
-END
-$$;
-CREATE FUNCTION pg_temp.as_uuid(value text) RETURNS uuid LANGUAGE plpgsql STABLE AS $$
-BEGIN
-    IF pg_input_is_valid(value, 'uuid') THEN
-        RETURN value::uuid;
-    END IF;
-    RETURN NULL;
-END
-$$;
-CREATE FUNCTION pg_temp.as_number(value text) RETURNS numeric LANGUAGE plpgsql STABLE AS $$
-BEGIN
-    IF pg_input_is_valid(value, 'numeric') THEN
-        RETURN value::numeric;
-    END IF;
-    RETURN NULL;
-END
-$$;
-CREATE FUNCTION pg_temp.as_time(value text) RETURNS timestamptz LANGUAGE plpgsql STABLE AS $$
-BEGIN
-    IF pg_input_is_valid(value, 'timestamptz') THEN
-        RETURN value::timestamptz;
-    END IF;
-    RETURN NULL;
+    FOR name, kind IN VALUES ('json', 'jsonb'), ('uuid', 'uuid'), ('number', 'numeric'), ('time', 'timestamptz') LOOP
+        EXECUTE format($f$
+            CREATE FUNCTION pg_temp.as_%s(value text) RETURNS %s LANGUAGE plpgsql STABLE AS $b$
+            BEGIN
+                IF pg_input_is_valid(value, %L) THEN
+                    RETURN value::%s;
+                END IF;
+                RETURN NULL;
+            END
+            $b$
+        $f$, name, kind, kind, kind);
+    END LOOP;
 END
 $$;
 CREATE FUNCTION pg_temp.as_ms(value timestamptz) RETURNS text LANGUAGE sql STABLE AS

@@ -52,7 +52,7 @@ async def refuse_entries(
     of_account = await account_risk.list_sessions_of_account(connection, user_id, account_id)
     blocked = await block_entries(connection, user_id, of_account, "NOT_RECONCILED")
     detail = {f"unknown {number}": reason for number, reason in enumerate(reasons, 1)}
-    await alarm_cause(connection, blocked, REFUSALS["NOT_RECONCILED"], now, detail)
+    await alarm_cause(connection, [user_id], blocked, REFUSALS["NOT_RECONCILED"], now, detail)
 
 
 async def _known(connection: Connection, user_id: int, account_id: UUID, look: AccountLook) -> Known:

@@ -1,9 +1,10 @@
 """Readings of an account, shared by its sessions: one set of requests answers all that ask at the same time."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import TypeAlias
 
 from services.trading.exchange.venue import (
     KeyRejected,
@@ -28,11 +29,14 @@ class Reading:
     executions: tuple[VenueExecution, ...]
 
 
+_Outcome: TypeAlias = Reading | VenueUnavailable | KeyRejected
+
+
 @dataclass(eq=False, slots=True)
 class _Demand:
     symbol: str
     since: datetime  # of the executions
-    outcome: Reading | VenueUnavailable | KeyRejected | None = None
+    outcome: _Outcome | None = None
 
 
 class AccountReadings:
@@ -68,16 +72,19 @@ class AccountReadings:
         return demand.outcome
 
     async def _answer(self, demands: list[_Demand]) -> None:
-        """Answer these demands by one reading, or by its failure."""
-        try:
-            readings = await self._read(demands)
-        except (VenueUnavailable, KeyRejected) as error:
-            for demand in demands:
-                demand.outcome = error
-        else:
-            for demand, reading in zip(demands, readings, strict=True):
-                demand.outcome = reading
+        """Answer these demands by one reading. If it fails, each is read alone: one symbol may be unreadable."""
+        outcomes: Sequence[_Outcome] = await self._try(demands)
+        if len(demands) > 1 and all(isinstance(each, VenueUnavailable) for each in outcomes):
+            outcomes = [outcome for (outcome,) in await asyncio.gather(*(self._try([each]) for each in demands))]
+        for demand, outcome in zip(demands, outcomes, strict=True):
+            demand.outcome = outcome
         self._unanswered.difference_update(demands)
+
+    async def _try(self, demands: list[_Demand]) -> Sequence[_Outcome]:
+        try:
+            return await self._read(demands)
+        except (VenueUnavailable, KeyRejected) as error:
+            return [error] * len(demands)
 
     async def _read(self, demands: list[_Demand]) -> list[Reading]:
         at, exchange_at, since = self._now(), self._exchange_now(), min(demand.since for demand in demands)

@@ -66,7 +66,7 @@ class TradeDriftView(DriftPartsView):
 class DriftView(ViewModel):
     session_id: UUID
     last_bar_time: Instant | None
-    total: DriftPartsView
+    sums: DriftPartsView
     trades: list[TradeDriftView]
 
 
@@ -96,7 +96,7 @@ def drift_view(session_id: UUID, last_bar: datetime | None, interval_ms: int, dr
     return DriftView(
         session_id=session_id,
         last_bar_time=last_bar,
-        total=DriftPartsView(**_parts(total(drifts))),
+        sums=DriftPartsView(**_parts(total(drifts))),
         trades=[_trade_view(drift, interval_ms) for drift in drifts],
     )
 

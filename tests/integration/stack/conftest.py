@@ -3,6 +3,7 @@
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -20,12 +21,30 @@ FOREIGN = {"AWS_SECRET_ACCESS_KEY": "of-another-program", "TRADEFLEET_BACKUP_KEY
 
 @contextmanager
 def listening(family: int, address: str, port: int = 0) -> Iterator[int]:
-    """Listen on the port as another program, unless one does already; yield the port."""
+    """Listen on the port as another program, as soon as no other does; yield the port, or 0 while one does."""
+    done = threading.Event()
     with socket.socket(family) as taken:
-        with suppress(OSError):
-            taken.bind((address, port))
-            taken.listen()
-        yield int(taken.getsockname()[1])
+
+        def occupy() -> bool:
+            with suppress(OSError):
+                taken.bind((address, port))
+                taken.listen()
+                return True
+            return False
+
+        def follow() -> None:
+            while not done.wait(0.001) and not occupy():
+                pass
+
+        follower = None if occupy() else threading.Thread(target=follow)
+        if follower is not None:
+            follower.start()
+        try:
+            yield int(taken.getsockname()[1])
+        finally:
+            done.set()
+            if follower is not None:
+                follower.join()
 
 
 @dataclass(frozen=True)

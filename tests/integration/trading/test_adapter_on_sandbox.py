@@ -3,6 +3,7 @@
 import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from decimal import Decimal
 
@@ -166,4 +167,11 @@ async def test_a_fault_of_the_exchange_means_one_thing_and_never_doubles_an_orde
 async def test_a_skewed_clock_and_a_limit_that_is_past_refuse_nothing_for_good(scene: Scene) -> None:
     await scene.sandbox.control("POST", "clock", {"skew_ms": 3_600_000})
     await scene.sandbox.fault("ret_code", route=CREATE, code=10006, reset_in_ms=-5_000)
-    assert await scene.venue.create_order(ENTRY)
+    await eventually(lambda: _send(scene.venue, ENTRY), bool)
+
+
+async def _send(venue: BybitVenue, order: NewOrder) -> bool:
+    """Send the order as an actor does, which asks its gate again if there was no room for it."""
+    with suppress(NotSent):
+        return bool(await venue.create_order(order))
+    return False

@@ -47,8 +47,8 @@ async def test_a_missed_entry_is_no_difference_but_drift(
     assert trade["session"] is None
     gap = -Decimal(trade["backtest"]["pnl"])
     assert gap
-    assert [Decimal(drift["total"][part]) for part in ("gap", "missed_fill")] == [gap, gap]
-    assert all(drift["total"][part] == "0" for part in ("price", "fee", "funding", "latency"))
+    assert [Decimal(drift["sums"][part]) for part in ("gap", "missed_fill")] == [gap, gap]
+    assert all(drift["sums"][part] == "0" for part in ("price", "fee", "funding", "latency"))
     table = await run("drift")
     assert f"none / {trade['backtest']['quantity']}" in table
-    assert drift["total"]["gap"] in table
+    assert drift["sums"]["gap"] in table

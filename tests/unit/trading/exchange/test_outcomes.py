@@ -220,7 +220,7 @@ def test_a_rate_limit_holds_for_a_bounded_time(text: str, seconds: float) -> Non
 def test_the_exchanges_words_are_bounded_and_fit_into_a_text_of_the_database() -> None:
     refused = fault_of_command(InvalidRequestError("POST", "no\x00 \ud800" + "w" * 10_000, 110007, "", {}), NOW_MS)
     assert isinstance(refused, Refused)
-    assert refused.message == "no? ?" + "w" * 295
+    assert refused.message == f"{WORDS[110007]} (no? ?{'w' * 295})"
 
 
 def test_a_refused_timestamp_names_the_exchanges_clock() -> None:

@@ -161,7 +161,7 @@ class MemoryExchange:
         orders, _, _ = await self._question()
         return [order for order in orders.values() if order.status.is_open]
 
-    async def list_positions(self, symbols: Collection[str]) -> Sequence[VenuePosition]:
+    async def list_positions(self, symbols: Collection[str] = ()) -> Sequence[VenuePosition]:
         return [await self.get_position(SYMBOL)]
 
     async def get_position(self, symbol: str) -> VenuePosition:

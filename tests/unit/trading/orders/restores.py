@@ -69,6 +69,12 @@ class RestoredWorld(World):
         self.db.demand(waits=False, refusal=None if control.refusal == "not_reconciled" else control.refusal)
         self._wake()
 
+    @property
+    def may_find_foreign(self) -> bool:
+        """What a restored session does not decide again is foreign: it was paused, or lost a second attempt."""
+        was_paused = self._dump["control"].refusal is not None
+        return super().may_find_foreign or self.was_unclear or was_paused
+
     def _unknown(self) -> list[str]:
         db, exchange = self.db, self.exchange
         opened = [signed(fill.qty, fill.side) * (1 if fill.action == "open" else -1) for fill in db.fills]

@@ -388,6 +388,10 @@ class World:
     def _violate(self, text: str) -> None:
         self.violations.append(f"{self.loop.time() - self.start:.1f}s {text}")
 
+    @property
+    def may_find_foreign(self) -> bool:
+        return self.handled_at > 0
+
     def check_sending(self, order: NewOrder, process: Process) -> None:
         """An order is sent only after its intent passed the gate just now, once, and as it was recorded."""
         db, now = self.db, self.loop.time()
@@ -513,7 +517,7 @@ class World:
                 self._violate(f"{execution} is booked as {wrong}")
             if parts != execution.quantity and not self._is_unknowable(execution):
                 self._violate(f"{execution.execution_id} is booked with {parts} of {execution.quantity}")
-        if not self.handled_at and "foreign_change" in db.incidents.values():
+        if not self.may_find_foreign and "foreign_change" in db.incidents.values():
             self._violate("a foreign change, although no person interfered")
         for accepted in exchange.accepted:
             if accepted.link_id not in db.intents:

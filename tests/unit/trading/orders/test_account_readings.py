@@ -24,6 +24,7 @@ class Account:
         self.asked: list[tuple[str, ...]] = []
         self.executions = executions
         self.is_down = False
+        self.unreadable = ""  # a symbol
         self._readings = AccountReadings(self, loop.now)  # type: ignore[arg-type]
 
     async def take(self, symbol: str, after_s: float = 0, since: datetime = EPOCH) -> Reading:
@@ -33,6 +34,8 @@ class Account:
     async def list_positions(self, symbols: Collection[str]) -> Sequence[VenuePosition]:
         self.asked.append(tuple(sorted(symbols)))
         await self._answer()
+        if self.unreadable in symbols:
+            raise VenueUnavailable
         return [VenuePosition(each, None, Decimal(0), None, Decimal(1), None, EPOCH) for each in symbols]
 
     async def list_open_orders(self, symbols: Collection[str]) -> Sequence[VenueOrder]:
@@ -87,7 +90,23 @@ def test_if_the_exchange_does_not_answer_all_that_wait_learn_it(loop: VirtualLoo
         await account.take("BTCUSDT")
 
     run(loop, main())
-    assert len(account.asked) == 2
+    together, *alone, later = account.asked
+    assert (together, sorted(alone), later) == (("BTCUSDT", "ETHUSDT"), [("BTCUSDT",), ("ETHUSDT",)], ("BTCUSDT",))
+
+
+def test_a_symbol_that_cannot_be_read_hides_no_other(loop: VirtualLoop) -> None:
+    account = Account(loop)
+    account.unreadable = "ETHUSDT"
+
+    async def main() -> None:
+        read, failed = await asyncio.gather(
+            account.take("BTCUSDT"), account.take("ETHUSDT"), return_exceptions=True
+        )
+        assert isinstance(read, Reading)
+        assert read.position.symbol == "BTCUSDT"
+        assert isinstance(failed, VenueUnavailable)
+
+    run(loop, main())
 
 
 def test_a_session_that_stops_while_it_reads_leaves_the_others_to_the_next(loop: VirtualLoop) -> None:
