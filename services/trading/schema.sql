@@ -1118,9 +1118,10 @@ CASE
     WHEN ('ACCOUNT_RISK'::text = ANY (blocked_by)) THEN 'ACCOUNT_RISK'::text
     WHEN ('NOT_RECONCILED'::text = ANY (blocked_by)) THEN 'NOT_RECONCILED'::text
     WHEN ('ACCOUNT_REFUSED'::text = ANY (blocked_by)) THEN 'ACCOUNT_REFUSED'::text
+    WHEN ('FAILED'::text = ANY (blocked_by)) THEN 'FAILED'::text
     ELSE 'ALLOWED'::text
 END) STORED NOT NULL,
-    CONSTRAINT session_leases_blocked_by_check CHECK ((blocked_by <@ ARRAY['KILL_SWITCH'::text, 'FROZEN'::text, 'ACCOUNT_RISK'::text, 'NOT_RECONCILED'::text, 'ACCOUNT_REFUSED'::text])),
+    CONSTRAINT session_leases_blocked_by_check CHECK ((blocked_by <@ ARRAY['KILL_SWITCH'::text, 'FROZEN'::text, 'ACCOUNT_RISK'::text, 'NOT_RECONCILED'::text, 'ACCOUNT_REFUSED'::text, 'FAILED'::text])),
     CONSTRAINT session_leases_entries_check CHECK ((entries = ANY (ARRAY['ALLOWED'::text, 'PAUSED'::text, 'PLAN_LIMIT'::text, 'STOPPING'::text]))),
     CONSTRAINT session_leases_frozen_answer_check CHECK ((frozen_answer = ANY (ARRAY['adopt'::text, 'ignore'::text]))),
     CONSTRAINT session_leases_waiting_for_check CHECK ((waiting_for = ANY (ARRAY['history'::text, 'first_bar'::text, 'bar'::text, 'feed'::text])))
@@ -1152,7 +1153,7 @@ CREATE TABLE trading.session_restrictions (
     qty_step numeric,
     min_order_qty numeric,
     min_notional numeric,
-    CONSTRAINT session_restrictions_kind_check CHECK ((kind = ANY (ARRAY['PAUSED'::text, 'RESUMED'::text, 'PLAN_LIMIT'::text, 'PLAN_LIMIT_LIFTED'::text, 'FEED_SILENT'::text, 'FEED_SILENT_LIFTED'::text, 'INSTRUMENT_CHANGED'::text, 'KILL_SWITCH'::text, 'KILL_SWITCH_LIFTED'::text, 'ACCOUNT_RISK'::text, 'ACCOUNT_RISK_LIFTED'::text, 'FROZEN'::text, 'FROZEN_LIFTED'::text, 'NOT_RECONCILED'::text, 'NOT_RECONCILED_LIFTED'::text, 'ACCOUNT_REFUSED'::text, 'ACCOUNT_REFUSED_LIFTED'::text, 'STOPPING'::text, 'STOPPED'::text]))),
+    CONSTRAINT session_restrictions_kind_check CHECK ((kind = ANY (ARRAY['PAUSED'::text, 'RESUMED'::text, 'PLAN_LIMIT'::text, 'PLAN_LIMIT_LIFTED'::text, 'FEED_SILENT'::text, 'FEED_SILENT_LIFTED'::text, 'INSTRUMENT_CHANGED'::text, 'KILL_SWITCH'::text, 'KILL_SWITCH_LIFTED'::text, 'ACCOUNT_RISK'::text, 'ACCOUNT_RISK_LIFTED'::text, 'FROZEN'::text, 'FROZEN_LIFTED'::text, 'NOT_RECONCILED'::text, 'NOT_RECONCILED_LIFTED'::text, 'ACCOUNT_REFUSED'::text, 'ACCOUNT_REFUSED_LIFTED'::text, 'FAILED'::text, 'FAILED_LIFTED'::text, 'STOPPING'::text, 'STOPPED'::text]))),
     CONSTRAINT session_restrictions_min_notional_check CHECK (((min_notional <> 'NaN'::numeric) AND (min_notional >= (0)::numeric))),
     CONSTRAINT session_restrictions_min_order_qty_check CHECK (((min_order_qty <> 'NaN'::numeric) AND (min_order_qty >= (0)::numeric))),
     CONSTRAINT session_restrictions_price_check CHECK ((price <> 'NaN'::numeric)),

@@ -36,6 +36,7 @@ RESTRICTION_BY_REFUSAL: Mapping[str, Kind] = {
     "account_risk": "ACCOUNT_RISK",
     "not_reconciled": "NOT_RECONCILED",
     "account_refused": "ACCOUNT_REFUSED",
+    "session_failed": "FAILED",
     "frozen": "FROZEN",
     "stopping": "STOPPING",
 }

@@ -49,6 +49,8 @@ BLOCKED_AFTER: Mapping[Kind, tuple[Block, bool]] = {
     "NOT_RECONCILED_LIFTED": ("NOT_RECONCILED", False),
     "ACCOUNT_REFUSED": ("ACCOUNT_REFUSED", True),
     "ACCOUNT_REFUSED_LIFTED": ("ACCOUNT_REFUSED", False),
+    "FAILED": ("FAILED", True),
+    "FAILED_LIFTED": ("FAILED", False),
 }
 SILENT_AFTER: Mapping[Kind, bool] = {"FEED_SILENT": True, "FEED_SILENT_LIFTED": False}
 Progress = Callable[[int, int], None]

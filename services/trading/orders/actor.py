@@ -50,7 +50,7 @@ from services.trading.orders.plan import (
     stop_kind,
 )
 from services.trading.orders.planner import plan
-from services.trading.orders.store import Incident, Store
+from services.trading.orders.store import Incident, Loaded, Store
 from shared.chassis.crash_points import point
 from shared.chassis.infrastructure_faults import RETRYABLE_FAULTS
 from shared.strategy.execution.exchange_steps import ExchangeExecution
@@ -83,8 +83,13 @@ class Bars(Protocol):
     def next(self, after: datetime | None) -> tuple[Series, int] | None:
         """Return the next confirmed bar that the session has to step through, if it has come."""
 
-    def restore(self, snapshot: Mapping[str, object] | None, last_bar: datetime | None) -> ExchangeExecution:
-        """Return the execution of a snapshot, stepped through the quiet bars up to `last_bar`."""
+    def restore(
+        self, snapshot: Mapping[str, object] | None, last_bar: datetime | None, *, replays: bool = True
+    ) -> ExchangeExecution:
+        """Return the execution of a snapshot, if `replays` stepped through the quiet bars up to `last_bar`.
+
+        Raises CannotStep if it cannot be, or decides something that is not stored.
+        """
 
     def on_close(
         self, execution: ExchangeExecution, series: Series, index: int, refusal: str | None
@@ -121,6 +126,7 @@ class SessionActor:
         self._woken = asyncio.Event()
         self._seen = Observations()
         self._decides = True  # False after a bar that cannot be stepped
+        self._replays = True  # False after one that cannot be stepped again
         self.is_busy = True  # False while nothing is to be done until something happens
 
     def wake(self, *, account_changed: bool = True) -> None:
@@ -159,15 +165,25 @@ class SessionActor:
         loaded = await self._store.load()
         if loaded is None:
             return False
-        execution = self._bars.restore(loaded.snapshot, loaded.last_bar)
-        self._book = Book(self._facts, self._store.epoch, execution, loaded)
+        execution = self._restore(loaded)
+        self._book = Book(self._facts, self._store.epoch, execution, loaded, is_behind=not self._replays)
         self._since = loaded.since
         self._read_at: datetime | None = None  # by the exchange's clock
         self._unbooked: list[VenueExecution] = []
         self._book.end_entry_if_done()
-        if not self._decides:
-            self._book.note(Incident("session_failed", f"failed:{loaded.last_bar}"))
+        if not self._decides and not loaded.control.failed:
+            self._book.fail()
+            await self._commit()
         return True
+
+    def _restore(self, loaded: Loaded) -> ExchangeExecution:
+        """Return the execution up to the last bar; if that cannot be had, as it was stored last."""
+        if self._replays:
+            try:
+                return self._bars.restore(loaded.snapshot, loaded.last_bar)
+            except CannotStep:
+                self._decides = self._replays = False
+        return self._bars.restore(loaded.snapshot, loaded.last_bar, replays=False)
 
     async def _pass(self) -> bool:
         """Do the next thing, or wait for it. Returns whether the session has ended."""

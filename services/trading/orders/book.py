@@ -49,8 +49,18 @@ class SessionFacts:
 class Book:
     """Changes are applied at once and collected for `take_change`. If that cannot be committed, load a new book."""
 
-    def __init__(self, facts: SessionFacts, epoch: int, execution: ExchangeExecution, loaded: Loaded) -> None:
+    def __init__(
+        self,
+        facts: SessionFacts,
+        epoch: int,
+        execution: ExchangeExecution,
+        loaded: Loaded,
+        *,
+        is_behind: bool = False,
+    ) -> None:
+        """`is_behind`: the execution could not be stepped up to `last_bar`; its stop may have moved since."""
         self.facts = facts
+        self.is_behind = is_behind
         self.execution = execution
         self.control: Control = loaded.control
         self.last_bar = loaded.last_bar
@@ -145,6 +155,12 @@ class Book:
         self.control = replace(self.control, frozen=True, answer=None)
         self._flags["freezes"] = True
 
+    def fail(self) -> None:
+        """A bar cannot be stepped: no entries until one is."""
+        self.note(Incident("session_failed", f"failed:{self.last_bar}"))
+        self.control = replace(self.control, failed=True)
+        self._flags["fails"] = True
+
     def end(self) -> None:
         self._flags["ends"] = True
 
@@ -188,6 +204,8 @@ class Book:
         """Take over the step of a bar, with the intents of its decisions."""
         self._bar = self.last_bar = bar
         self._add(outcome)
+        if self.control.failed:
+            self._flags["recovers"] = True
         due = bar + timedelta(milliseconds=self.facts.interval_ms)
         intents = []
         for decision in outcome.decisions:

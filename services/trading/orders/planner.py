@@ -399,7 +399,7 @@ class _Planner:
                     self._wake(since + limit)
             if view.at < since + UNPROTECTED_CLOSES <= self.now:
                 self._command(Read(), "read", not_before=view.at + FIRST_POLL)
-        if desired is None or desired[0] == current:
+        if desired is None or desired[0] == current or (self.book.is_behind and current is not None):
             return
         if self.book.execution.pending_exit is not None and current is not None:
             return

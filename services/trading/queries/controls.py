@@ -28,7 +28,8 @@ class _Row(NamedTuple):
         refusal = REFUSALS.get(self.allows, FEED_SILENT if self.is_silent else None)
         frozen = "FROZEN" in self.blocked_by
         waits = not self.is_reconciled and "NOT_RECONCILED" not in self.blocked_by
-        return Control(refusal, self.flatten, self.entries == "STOPPING", waits, frozen, self.frozen_answer)
+        failed = "FAILED" in self.blocked_by
+        return Control(refusal, self.flatten, self.entries == "STOPPING", waits, frozen, self.frozen_answer, failed)
 
 
 async def read_controls(connection: Connection, leases: Sequence[SessionLease]) -> dict[UUID, Control]:

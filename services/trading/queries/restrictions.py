@@ -33,6 +33,8 @@ Kind = Literal[
     "NOT_RECONCILED_LIFTED",
     "ACCOUNT_REFUSED",
     "ACCOUNT_REFUSED_LIFTED",
+    "FAILED",
+    "FAILED_LIFTED",
     "STOPPING",
     "STOPPED",
 ]

@@ -39,8 +39,9 @@ class SessionView(ViewModel):
     """`entries` tells whether a running session may enter, or what prevents it: a pause, the plan's limits, a kill
     switch, a foreign change on the exchange that awaits `adopt` or `ignore` (`FROZEN`), a breached limit of the
     account, something on it that the platform does not know (`NOT_RECONCILED`), a check that refused it
-    (`ACCOUNT_REFUSED`), or a stop. `reason` is why it was stopped. A live session is `STOPPING` until its orders
-    are cancelled and its position is closed on the exchange. `funding`, paid if positive, is not part of `pnl`.
+    (`ACCOUNT_REFUSED`), an error of ours (`FAILED`), or a stop. `reason` is why it was stopped. A live session is
+    `STOPPING` until its orders are cancelled and its position is closed on the exchange. `funding`, paid if
+    positive, is not part of `pnl`.
 
     `slippage_tolerance_…` limits how far from the price at arrival its entries may fill; an entry above
     `max_order_quantity`, the exchange's largest market order at its start, is refused."""

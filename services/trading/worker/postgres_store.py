@@ -56,8 +56,8 @@ class _Writing:
 class OrderWriter:
     """Reads and writes for all live sessions of a worker: what comes at the same time shares a transaction.
 
-    A change that stops the session, or that freezes or thaws its entries, changes the lease, which other changes
-    lock: it has a transaction of its own.
+    A change that ends the session, or stops or allows its entries, changes the lease, which other changes lock: it
+    has a transaction of its own.
     """
 
     def __init__(self, database: Database) -> None:
@@ -88,7 +88,7 @@ class OrderWriter:
 
     async def write(self, record: OrderRecord) -> OrderResult | None:
         change = record.change
-        if change.ends or change.freezes or change.thaws:
+        if change.alters_lease:
             async with self.database.tenant(record.lease.user_id) as connection:
                 written = await write_alone(connection, record)
             await self._stop_breached(written.breached, record.now)

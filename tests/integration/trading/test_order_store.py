@@ -245,6 +245,23 @@ async def test_a_foreign_execution_freezes_and_is_answered(
     assert kinds == ["FROZEN", "FROZEN_LIFTED"]
 
 
+async def test_a_bar_that_cannot_be_stepped_stops_entries_until_one_can(trading: Trading, live: Live) -> None:
+    live.book.fail()
+    assert await live.commit() is not None
+    control = await live.store.control()
+    assert control is not None
+    assert (control.failed, control.refuses_entries) == (True, "session_failed")
+    (alarm,) = await trading.fetch("SELECT payload FROM outbox WHERE topic = 'session.alarmed'")
+    assert b'"reason":"session_failed"' in alarm["payload"]
+    assert await trading.fetch("SELECT FROM session_leases WHERE allows = 'FAILED'")
+    assert await live.step(until_entry=False) is not None
+    control = await live.store.control()
+    assert control is not None
+    assert (control.failed, control.refuses_entries) == (False, None)
+    kinds = [row["kind"] for row in await trading.fetch("SELECT kind FROM session_restrictions ORDER BY 1")]
+    assert kinds == ["FAILED", "FAILED_LIFTED"]
+
+
 async def test_an_entry_that_ends_unfilled_is_no_trade_of_the_plan(trading: Trading, live: Live) -> None:
     await live.step()
     entry = await live.send(live.entry())

@@ -184,6 +184,8 @@ class MemoryStore:
         if change.thaws:
             db.answers.append(db.control.answer)
             db.demand(frozen=False, answer=None)
+        if change.fails or change.recovers:
+            db.demand(failed=change.fails)
         if change.ends:
             db.ended, db.ended_at = True, self._process.loop.now()
         return Committed(refused)

@@ -92,7 +92,9 @@ class ProcessBars:
                 return self._series, index
         return None
 
-    def restore(self, snapshot: Mapping[str, object] | None, last_bar: datetime | None) -> ExchangeExecution:
+    def restore(
+        self, snapshot: Mapping[str, object] | None, last_bar: datetime | None, *, replays: bool = True
+    ) -> ExchangeExecution:
         if snapshot is None:
             execution = ExchangeExecution(self._strategy, TERMS)
         else:
@@ -102,7 +104,7 @@ class ProcessBars:
         self._catch_up()
         for index, row in enumerate(self._rows):
             done = execution.closed_ms is not None and row.open_time_ms <= execution.closed_ms
-            if not done and last_bar is not None and row.open_time <= last_bar:
+            if replays and not done and last_bar is not None and row.open_time <= last_bar:
                 outcome = execution.on_close(self._series, index, lambda _: "replayed")
                 assert not outcome.must_be_stored, "a quiet bar decides when it is replayed"
         return execution

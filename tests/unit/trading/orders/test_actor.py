@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from decimal import Decimal
 
@@ -56,6 +57,14 @@ class Venue(MemoryExchange):
 
 class Bars(ProcessBars):
     cannot_step = False
+    cannot_replay = False
+
+    def restore(
+        self, snapshot: Mapping[str, object] | None, last_bar: datetime | None, *, replays: bool = True
+    ) -> ExchangeExecution:
+        if self.cannot_replay and replays:
+            raise CannotStep
+        return super().restore(snapshot, last_bar, replays=replays)
 
     def on_close(
         self, execution: ExchangeExecution, series: Series, index: int, refusal: str | None
@@ -272,6 +281,37 @@ def test_a_bar_that_cannot_be_stepped_ends_decisions_and_nothing_else(loop: Virt
     assert "session_failed" in scene.db.incidents.values()
     assert [trade.reason for trade in scene.db.trades] == ["kill_switch"]
     assert scene.venue.position == 0
+
+
+def test_a_position_whose_bars_cannot_be_replayed_keeps_its_stop_and_is_closed_on_demand(loop: VirtualLoop) -> None:
+    scene = Scene(loop).run(seconds=10)
+    scene.bars.cannot_replay = True
+    scene.venue.stop = trailed = Decimal("99.5")
+    scene.venue.remember()
+    scene.rows.append(scene.rows[0]._replace(open_time_ms=60_000))
+    scene.run(seconds=60)
+    assert (scene.venue.stop, scene.db.control.refuses_entries) == (trailed, "session_failed")
+    scene.venue.stop = None
+    scene.venue.remember()
+    assert scene.run(seconds=10).venue.stop == Decimal(99)
+    scene.db.demand(flatten="manual", ends=True)
+    scene.run(seconds=30)
+    assert ([trade.reason for trade in scene.db.trades], scene.db.ended) == (["manual"], True)
+    assert (list(scene.db.incidents.values()), len(scene.db.stepped)) == (["session_failed"], 1)
+
+
+def test_an_entry_of_a_session_that_cannot_be_replayed_is_not_sent(loop: VirtualLoop) -> None:
+    scene = Scene(loop, NotSent("too many visits", 3)).run(seconds=1)
+    scene.bars.cannot_replay = True
+    assert scene.run().entry.state is S.DROPPED
+    assert len(scene.venue.sent) == 1
+
+
+def test_a_session_recovers_with_the_next_bar_that_is_stepped(loop: VirtualLoop) -> None:
+    scene = Scene(loop).run(seconds=10)
+    scene.db.demand(failed=True)
+    scene.rows.append(scene.rows[0]._replace(open_time_ms=60_000))
+    assert scene.run(seconds=10).db.control.refuses_entries is None
 
 
 def test_a_worker_that_has_lost_the_lease_stops(loop: VirtualLoop) -> None:
