@@ -19,6 +19,7 @@ from services.trading.exchange.venue import (
     NotSent,
     OutcomeUnknown,
     Refused,
+    StopPassed,
     VenueUnavailable,
 )
 
@@ -30,6 +31,7 @@ RATE_LIMIT = 10006
 BANNED_ADDRESS = 403
 LEVERAGE_UNCHANGED = 110043
 STOP_UNCHANGED = 34040
+PARAMETERS = 10001
 LINK_ID_USED = frozenset({110072, 170141})
 
 # The key is revoked, expired, bound to other addresses, or lacks a permission.
@@ -62,6 +64,7 @@ BAN_S = 600.0
 TURNED_AWAY_S = 1.0
 LONGEST_LIMIT_S = 2.0  # the limits are of a second
 LONGEST_WORDS = 300
+_STOP_PASSED = re.compile(r"StopLoss.*base_price")  # "StopLoss:… set for … position should be … than base_price:…"
 _SERVER_TIME = re.compile(r"server_timestamp\D{0,3}(\d{13})\b", re.ASCII)
 
 CommandFault = Refused | NotSent | OutcomeUnknown
@@ -139,6 +142,8 @@ def _fault_of_code(code: object, words: str, headers: Mapping[str, str] | None, 
         return KeyRejected(code, explain(code, words))
     if code in LINK_ID_USED:
         return LinkIdUsed(code, explain(code, words))
+    if code == PARAMETERS and _STOP_PASSED.search(words):
+        return StopPassed(code, explain(code, words))
     if code in REFUSED_CODES:
         return Refused(code, explain(code, words))
     if code == RATE_LIMIT:

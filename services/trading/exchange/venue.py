@@ -35,6 +35,10 @@ class LinkIdUsed(Refused):
     """An order with this link id was created before: by an earlier try of the same command."""
 
 
+class StopPassed(Refused):
+    """The price has passed the stop already."""
+
+
 class NotSent(Exception):
     """The command was not carried out, and may be repeated after `wait_s` seconds."""
 

@@ -23,6 +23,7 @@ KILL_SWITCH_ON = "kill_switch_on"
 ORDER_REASONS = (
     "order_refused",
     "stop_refused",
+    "stop_not_moved",
     "leverage_refused",
     "key_rejected",
     "unprotected",

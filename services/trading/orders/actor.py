@@ -20,6 +20,7 @@ from services.trading.exchange.venue import (
     NotSent,
     OutcomeUnknown,
     Refused,
+    StopPassed,
     Venue,
     VenueExecution,
     VenueUnavailable,
@@ -41,6 +42,7 @@ from services.trading.orders.plan import (
     Read,
     Record,
     Recorded,
+    RefusedStop,
     Send,
     SetLeverage,
     SetStop,
@@ -394,15 +396,23 @@ class SessionActor:
         except KeyRejected as error:
             self._back_off(stop_kind(price), error)
         except Refused as refused:
-            self._seen.stop_refused = (price, self._now())
-            detail = {"price": str(price), "code": str(refused.code), "message": refused.message}
-            self._book.note(Incident("stop_refused", f"stop:{price}:{self._book.execution.opened_ms}", detail))
+            self._note_refused_stop(price, refused)
         except (NotSent, OutcomeUnknown) as error:
             self._back_off(stop_kind(price), error)
         else:
             self._adjust_position(stop_loss=price)
             self._wait(stop_kind(price), RETRY_S)
         self._seen.is_outdated = True
+
+    def _note_refused_stop(self, price: Decimal, refused: Refused) -> None:
+        seen, execution = self._seen, self._book.execution
+        seen.stop_refused = RefusedStop(price, self._now(), isinstance(refused, StopPassed))
+        stands = seen.view is not None and seen.view.position.stop_loss is not None
+        detail = {"price": str(price), "code": str(refused.code), "message": refused.message}
+        if stands and not seen.stop_refused.is_passed and execution.position is not None:
+            self._book.note(Incident("stop_not_moved", f"stop:{execution.position.entry_time}", detail))
+        else:
+            self._book.note(Incident("stop_refused", f"stop:{price}:{execution.opened_ms}", detail))
 
     async def _set_leverage(self, leverage: Decimal) -> None:
         try:

@@ -36,6 +36,20 @@ class Answer:
     order: VenueOrder | None
 
 
+@dataclass(frozen=True, slots=True)
+class RefusedStop:
+    """A stop that the exchange refused to set; `is_passed`: the price was beyond it."""
+
+    price: Decimal
+    at: datetime
+    is_passed: bool
+
+    def closes(self, view: View) -> bool:
+        """Return whether the position is to be closed instead. An earlier stop that stands stays until there is
+        another level to try, unless the price has passed this one."""
+        return view.at > self.at and (self.is_passed or view.position.stop_loss is None)
+
+
 @dataclass(slots=True)
 class Observations:
     """Facts seen since the book was loaded. A restart loses them, which only delays what follows from them.
@@ -48,7 +62,7 @@ class Observations:
     awaited: frozenset[str] = frozenset()  # link ids of executions that wait for the step of their bar
     differs_since: datetime | None = None  # the position on the exchange is not the expected one
     unprotected_since: datetime | None = None
-    stop_refused: tuple[Decimal, datetime] | None = None  # the price, and when
+    stop_refused: RefusedStop | None = None
     sent: dict[str, datetime] = field(default_factory=dict)  # by link id
     answers: dict[str, Answer] = field(default_factory=dict)
     not_before: dict[str, datetime] = field(default_factory=dict)  # by kind of command, after a failure

@@ -326,7 +326,7 @@ class _Planner:
             self._note(Incident("unprotected", f"no_stop:{book.execution.opened_ms}"))
             return "manual"
         refused = self.seen.stop_refused
-        if refused is not None and refused[0] == desired[0] and view.at > refused[1]:
+        if refused is not None and refused.price == desired[0] and refused.closes(view):
             return desired[1]
         since = self.seen.unprotected_since
         if since is not None and view.at >= since + UNPROTECTED_CLOSES:
@@ -406,10 +406,10 @@ class _Planner:
         if self.book.execution.pending_entry is not None and current is not None:
             return
         refused = self.seen.stop_refused
-        if refused is not None and refused[0] == desired[0]:
-            self._command(Read(), "read", not_before=view.at + FIRST_POLL)
-        else:
+        if refused is None or refused.price != desired[0]:
             self._command(SetStop(desired[0]), stop_kind(desired[0]))
+        elif view.at <= refused.at:
+            self._command(Read(), "read", not_before=view.at + FIRST_POLL)
 
     def _keep_targets(self, position: Position) -> None:
         bar, unplaced = from_ms(position.entry_time), position.left

@@ -21,6 +21,7 @@ REASONS = {
     FEED_SILENT: "no candles are arriving, so it opens nothing until they do",
     "order_refused": "the exchange refused an order",
     "stop_refused": "the exchange refused to set its stop, so its position is being closed",
+    "stop_not_moved": "the exchange refused to move its stop, which stays where it was until its next level",
     "leverage_refused": "the exchange refused to set its leverage, so it opens nothing",
     "key_rejected": "the exchange does not accept its key any more, so bots cannot trade on it; replace the key",
     "unprotected": "its position has no stop on the exchange, which is being set again",

@@ -29,6 +29,7 @@ from services.trading.exchange.venue import (
     NotSent,
     OutcomeUnknown,
     Refused,
+    StopPassed,
     VenueUnavailable,
 )
 
@@ -221,6 +222,13 @@ def test_the_exchanges_words_are_bounded_and_fit_into_a_text_of_the_database() -
     refused = fault_of_command(InvalidRequestError("POST", "no\x00 \ud800" + "w" * 10_000, 110007, "", {}), NOW_MS)
     assert isinstance(refused, Refused)
     assert refused.message == f"{WORDS[110007]} (no? ?{'w' * 295})"
+
+
+def test_a_stop_that_the_price_has_passed_is_told_from_one_that_is_not_valid() -> None:
+    words = "StopLoss:40000 set for Buy position should lower than base_price:39000??LastPrice"
+    passed = fault_of_command(InvalidRequestError("POST", words, 10001, "", {}), NOW_MS)
+    invalid = fault_of_command(InvalidRequestError("POST", "StopLoss invalid", 10001, "", {}), NOW_MS)
+    assert (type(passed), type(invalid)) == (StopPassed, Refused)
 
 
 def test_a_refused_timestamp_names_the_exchanges_clock() -> None:

@@ -19,6 +19,7 @@ from services.trading.exchange.venue import (
     OrderStatus,
     OutcomeUnknown,
     Refused,
+    StopPassed,
     VenueExecution,
     VenueOrder,
     VenuePosition,
@@ -317,7 +318,7 @@ class MemoryExchange:
         if not self.position:
             raise Refused(10001, "can not set tp/sl/ts for zero position")
         if price is not None and self._is_at_stop(price):
-            raise Refused(10001, "StopLoss price should be lower than base price")
+            raise StopPassed(10001, "StopLoss price should be lower than base price")
         self.stop = price
         self.remember()
 

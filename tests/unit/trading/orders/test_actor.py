@@ -40,12 +40,18 @@ class Venue(MemoryExchange):
         self.sent: list[NewOrder] = []
         self.hangs = False
         self.rejects_key = False
+        self.refuses_stop = False
 
     async def create_order(self, order: NewOrder) -> str:
         self.sent.append(order)
         if self.outcomes:
             raise self.outcomes.pop(0)
         return await super().create_order(order)
+
+    async def set_stop(self, symbol: str, price: Decimal | None) -> None:
+        if self.refuses_stop:
+            raise Refused(10001, "params error: stopLoss invalid")
+        await super().set_stop(symbol, price)
 
     async def get_position(self, symbol: str) -> VenuePosition:
         if self.hangs:
@@ -281,6 +287,15 @@ def test_a_bar_that_cannot_be_stepped_ends_decisions_and_nothing_else(loop: Virt
     assert "session_failed" in scene.db.incidents.values()
     assert [trade.reason for trade in scene.db.trades] == ["kill_switch"]
     assert scene.venue.position == 0
+
+
+def test_a_stop_that_the_exchange_does_not_move_stays_and_is_reported(loop: VirtualLoop) -> None:
+    scene = Scene(loop).run(seconds=10)
+    scene.venue.stop, scene.venue.refuses_stop = Decimal("98.5"), True
+    scene.venue.remember()
+    scene.run(seconds=60)
+    assert (scene.venue.position, scene.venue.stop) == (Decimal(1), Decimal("98.5"))
+    assert list(scene.db.incidents.values()) == ["stop_not_moved"]
 
 
 def test_a_position_whose_bars_cannot_be_replayed_keeps_its_stop_and_is_closed_on_demand(loop: VirtualLoop) -> None:

@@ -17,6 +17,7 @@ from services.trading.orders.plan import (
     Note,
     Read,
     Record,
+    RefusedStop,
     Send,
     SetLeverage,
     SetStop,
@@ -268,11 +269,29 @@ def test_a_trailing_stop_is_moved_at_a_close() -> None:
 
 def test_a_stop_that_is_refused_closes_the_position_with_the_stops_reason() -> None:
     scene = Scene().entered().shows("LONG", "1", stop=None)
-    scene.seen.stop_refused = (D(90), scene.now)
+    scene.seen.stop_refused = RefusedStop(D(90), scene.now, is_passed=False)
     assert not [each for each in scene.plan().commands if isinstance(each, SetStop)]
     scene.wait(1).shows("LONG", "1", stop=None)
     (close,) = [each.intent for each in scene.plan().records if isinstance(each, Record)]
     assert (close.leg, close.reason, close.quantity, close.price) == ("stop", "stop_loss", D(1), None)
+
+
+def trailed_to_a_refused_stop(*, is_passed: bool) -> Scene:
+    scene = Scene(trailing_stop={"type": "percent", "value": "5"}, take_profits=None).entered()
+    scene.close("110").shows("LONG", "1", stop=D(95))
+    scene.seen.stop_refused = RefusedStop(D("104.5"), scene.now, is_passed)
+    return scene.wait(1).shows("LONG", "1", stop=D(95))
+
+
+def test_a_stop_that_cannot_be_moved_stays_until_its_next_level() -> None:
+    scene = trailed_to_a_refused_stop(is_passed=False)
+    made = scene.plan()
+    assert (made.records, made.commands) == ([], [])
+    assert scene.close("120").shows("LONG", "1", stop=D(95)).plan().commands == [SetStop(D(114))]
+
+
+def test_a_stop_that_the_price_has_passed_closes_the_position() -> None:
+    assert recorded(trailed_to_a_refused_stop(is_passed=True)) == [("stop", S.INTENT)]
 
 
 def test_a_position_without_a_stop_is_an_incident_after_5_seconds_and_closed_after_15() -> None:
@@ -328,7 +347,7 @@ def test_while_an_exit_is_unknown_no_other_order_closes_the_position() -> None:
 
 def test_a_stop_that_was_refused_to_an_earlier_position_is_set_to_the_next_one() -> None:
     scene = Scene(take_profits=None).entered().shows("LONG", "1", stop=None)
-    scene.seen.stop_refused = (D(90), scene.now)
+    scene.seen.stop_refused = RefusedStop(D(90), scene.now, is_passed=False)
     scene.executes("SELL", "1", "90")
     scene.wait(1).shows().entered().shows("LONG", "1", stop=None)
     assert recorded(scene) == []
