@@ -63,7 +63,7 @@ class BybitVenue:
         self._calls = calls
 
     async def create_order(self, order: NewOrder) -> str:
-        result = await self._calls.command(_lane_of(order), CREATE_ORDER, _body_of(order))
+        result = await self._calls.command(_lane_of(order), CREATE_ORDER, _body_of(order), until=order.send_until)
         order_id = result.get("orderId") if result is not None else None
         if not isinstance(order_id, str) or not order_id:
             raise OutcomeUnknown("the order is accepted, but the answer does not name it")

@@ -105,6 +105,7 @@ class NewOrder:
     """`price` None: a market order. `stop_loss`: attached to the position that the order opens, by last price.
 
     A limit order is good until cancelled. The exchange refuses a stop together with `reduce_only` or `slippage`.
+    `send_until`: by the loop's clock; from then on it is not sent any more.
     """
 
     link_id: str  # unique for the account, at most 36 characters
@@ -115,6 +116,7 @@ class NewOrder:
     reduce_only: bool = False
     stop_loss: Decimal | None = None
     slippage: SlippageTolerance | None = None
+    send_until: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -355,8 +355,9 @@ class SessionActor:
 
     async def _create(self, intent: Intent) -> Intent:
         """Call the exchange; returns the intent with the outcome."""
+        order = intent.order(self._facts.symbol, self._facts.tolerance, self._send_until(intent))
         try:
-            order_id = await self._venue.create_order(intent.order(self._facts.symbol, self._facts.tolerance))
+            order_id = await self._venue.create_order(order)
         except (LinkIdUsed, OutcomeUnknown):
             return intent.to(IntentState.UNKNOWN)
         except Refused as refused:
@@ -369,6 +370,13 @@ class SessionActor:
             self._back_off(f"send:{intent.leg}", error)
             return intent.to(IntentState.INTENT)
         return intent.to(IntentState.ACKED, order_id=order_id)
+
+    def _send_until(self, intent: Intent) -> float | None:
+        """Return when the intent is late, by the loop's clock; None: never."""
+        if intent.send_before is None:
+            return None
+        left = intent.send_before - self._exchange_now()
+        return asyncio.get_running_loop().time() + left.total_seconds()
 
     async def _ask(self, intent: Intent) -> None:
         at = self._now()

@@ -129,7 +129,9 @@ class Intent:
         assert state in TRANSITIONS[self.state], f"{self.leg} {self.state} → {state}"
         return replace(self, state=state, **changes)  # type: ignore[arg-type]
 
-    def order(self, symbol: str, tolerance: SlippageTolerance | None = None) -> NewOrder:
+    def order(
+        self, symbol: str, tolerance: SlippageTolerance | None = None, send_until: float | None = None
+    ) -> NewOrder:
         """Return the order to send. `tolerance`: of entries."""
         return NewOrder(
             self.link_id,
@@ -140,4 +142,5 @@ class Intent:
             self.reduce_only,
             self.stop_loss,
             tolerance if self.is_entry else None,
+            send_until,
         )

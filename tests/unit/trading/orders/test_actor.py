@@ -19,6 +19,7 @@ from services.trading.orders.account_readings import AccountReadings
 from services.trading.orders.actor import CannotStep, SessionActor
 from services.trading.orders.book import SessionFacts
 from services.trading.orders.intents import Intent, IntentState
+from shared.contracts.types import EPOCH
 from shared.strategy.bars import Bar
 from shared.strategy.execution.exchange_steps import ExchangeExecution
 from shared.strategy.execution.outcome import StepOutcome
@@ -178,6 +179,15 @@ def test_an_entry_that_could_not_be_sent_in_time_is_stale(loop: VirtualLoop) -> 
     scene = Scene(loop, NotSent("too many visits", 10)).run()
     assert scene.entry.state is S.STALE
     assert len(scene.venue.sent) == 1
+
+
+def test_an_entry_is_sent_until_its_deadline_and_a_close_at_any_time(loop: VirtualLoop) -> None:
+    scene = Scene(loop)
+    loop.call_later(10, lambda: scene.db.demand(flatten="manual"))
+    loop.call_later(10, lambda: scene.actor.wake(account_changed=False))
+    entry, *others = scene.run().venue.sent
+    assert scene.entry.send_before == EPOCH + timedelta(seconds=entry.send_until or 0)
+    assert {order.send_until for order in others} == {None}
 
 
 def test_an_unknown_outcome_is_asked_for_and_not_repeated_within_the_window(loop: VirtualLoop) -> None:
