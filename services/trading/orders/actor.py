@@ -62,6 +62,7 @@ from shared.strategy.series import Series
 LONGEST_GATE_S = 2.0  # between asking the gate and calling the exchange: a process that slept longer sends nothing
 BARRIER_S = 5.0  # how long a close waits for the executions of its bar
 OVERLAP = timedelta(minutes=10)  # executions are listed again, because they may be listed late
+FORGET_EVERY = timedelta(days=1)
 RETRY_S = 1.0
 SHORTEST_WAIT_S = 0.01
 FAULT_PAUSE_S = 0.5
@@ -169,7 +170,7 @@ class SessionActor:
             return False
         execution = self._restore(loaded)
         self._book = Book(self._facts, self._store.epoch, execution, loaded, is_behind=not self._replays)
-        self._since = loaded.since
+        self._since = self._forgot_at = loaded.since
         self._read_at: datetime | None = None  # by the exchange's clock
         self._unbooked: list[VenueExecution] = []
         self._book.end_entry_if_done()
@@ -274,6 +275,10 @@ class SessionActor:
         self._since = max(self._since, reading.exchange_at - OVERLAP)
         self._read_at = reading.exchange_at
         self._seen.view = View(reading.at, reading.position, reading.orders)
+        if self._since >= self._forgot_at + FORGET_EVERY:
+            self._forgot_at = self._since
+            self._book.forget()
+            self._seen.forget(self._book.intents, self._now())
         return True
 
     def _book_until(self, closes: datetime | None) -> None:

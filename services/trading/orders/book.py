@@ -70,7 +70,9 @@ class Book:
         self.ignored = loaded.ignored
         self.ignored_orders = set(loaded.ignored_orders)
         self._epoch = epoch
-        self.noted: set[str] = set()  # keys of incidents, since it was loaded
+        self.noted: set[str] = set()  # keys of incidents; the store records each once
+        self._done: set[str] = set()  # link ids and execution ids that the next call of `forget` drops
+        self._listed: set[str] = set()
         self._reset()
 
     def _reset(self) -> None:
@@ -136,6 +138,24 @@ class Book:
         return [
             intent for intent in self.intents.values() if intent.leg in CLOSING_LEGS and not intent.state.is_final
         ]
+
+    def forget(self) -> None:
+        """Drop the executions and the final orders that the last call found already, but those of the open trade.
+
+        In between, readings must have moved past these executions.
+        """
+        position, interval_ms = self.execution.position, self.facts.interval_ms
+        first = from_ms(position.entry_time - 2 * interval_ms) if position is not None else None
+        done = {
+            link
+            for link, intent in self.intents.items()
+            if intent.state.is_final and (first is None or intent.bar < first)
+        }
+        for link in done & self._done:
+            del self.intents[link]
+        self.booked -= self._listed
+        self._done, self._listed = done, set(self.booked)
+        self.noted.clear()
 
     # Intents and incidents.
 

@@ -1,5 +1,6 @@
 """A plan: the view of the account that it is made from, its records and its commands."""
 
+from collections.abc import Container
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
@@ -66,6 +67,12 @@ class Observations:
     sent: dict[str, datetime] = field(default_factory=dict)  # by link id
     answers: dict[str, Answer] = field(default_factory=dict)
     not_before: dict[str, datetime] = field(default_factory=dict)  # by kind of command, after a failure
+
+    def forget(self, intents: Container[str], now: datetime) -> None:
+        """Drop what is about other orders than these, and waits that are over."""
+        self.sent = {link: at for link, at in self.sent.items() if link in intents}
+        self.answers = {link: answer for link, answer in self.answers.items() if link in intents}
+        self.not_before = {kind: at for kind, at in self.not_before.items() if at > now}
 
 
 @dataclass(frozen=True, slots=True)

@@ -339,6 +339,28 @@ def test_a_session_recovers_with_the_next_bar_that_is_stepped(loop: VirtualLoop)
     assert scene.run(seconds=10).db.control.refuses_entries is None
 
 
+def test_an_actor_forgets_what_was_done_two_days_before(loop: VirtualLoop) -> None:
+    scene = Scene(loop)
+
+    async def pass_days(days: int) -> None:
+        for _ in range(days):
+            await asyncio.sleep(10)
+            loop.moved += timedelta(days=1).total_seconds()
+
+    async def main() -> None:
+        task = asyncio.create_task(scene.actor.run())
+        await pass_days(3)
+        assert scene.actor._book.intents.keys() == scene.db.intents.keys(), "those of the open trade stay"
+        scene.db.demand(flatten="manual")
+        await pass_days(4)
+        task.cancel()
+
+    run(loop, main())
+    book, seen = scene.actor._book, scene.actor._seen
+    assert (book.intents, book.booked, seen.sent, seen.answers, seen.not_before) == ({}, set(), {}, {}, {})
+    assert [trade.reason for trade in scene.db.trades] == ["manual"]
+
+
 def test_a_worker_that_has_lost_the_lease_stops(loop: VirtualLoop) -> None:
     scene = Scene(loop)
     scene.db.epoch = 2
