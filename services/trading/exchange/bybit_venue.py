@@ -209,6 +209,8 @@ def _body_of(order: NewOrder) -> dict[str, object]:
         "orderLinkId": order.link_id,
         "reduceOnly": order.reduce_only,
     }
+    if order.closes_all:
+        body |= {"qty": "0", "closeOnTrigger": True}
     if order.price is not None:
         body |= {"price": decimal_text(order.price), "timeInForce": "GTC"}
     if order.stop_loss is not None:

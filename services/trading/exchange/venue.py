@@ -105,7 +105,8 @@ class NewOrder:
     """`price` None: a market order. `stop_loss`: attached to the position that the order opens, by last price.
 
     A limit order is good until cancelled. The exchange refuses a stop together with `reduce_only` or `slippage`.
-    `send_until`: by the loop's clock; from then on it is not sent any more.
+    `send_until`: by the loop's clock; from then on it is not sent any more. `closes_all`: it closes the position,
+    which may be below the exchange's smallest order.
     """
 
     link_id: str  # unique for the account, at most 36 characters
@@ -117,6 +118,7 @@ class NewOrder:
     stop_loss: Decimal | None = None
     slippage: SlippageTolerance | None = None
     send_until: float | None = None
+    closes_all: bool = False
 
 
 @dataclass(frozen=True, slots=True)

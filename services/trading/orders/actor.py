@@ -360,7 +360,8 @@ class SessionActor:
 
     async def _create(self, intent: Intent) -> Intent:
         """Call the exchange; returns the intent with the outcome."""
-        order = intent.order(self._facts.symbol, self._facts.tolerance, self._send_until(intent))
+        until, facts = self._send_until(intent), self._facts
+        order = intent.order(facts.symbol, facts.tolerance, until, closes_all=self._book.closes_all(intent))
         try:
             order_id = await self._venue.create_order(order)
         except (LinkIdUsed, OutcomeUnknown):

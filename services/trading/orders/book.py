@@ -157,6 +157,12 @@ class Book:
         self._done, self._listed = done, set(self.booked)
         self.noted.clear()
 
+    def closes_all(self, intent: Intent) -> bool:
+        """Return whether the order has to close whatever there is: it is below the exchange's smallest order, and
+        the whole position is the session's."""
+        is_too_small = intent.leg in CLOSING_LEGS and intent.quantity < self.facts.min_order_qty
+        return is_too_small and not self.ignored and not self.foreign
+
     # Intents and incidents.
 
     def put(self, *intents: Intent) -> None:

@@ -130,7 +130,12 @@ class Intent:
         return replace(self, state=state, **changes)  # type: ignore[arg-type]
 
     def order(
-        self, symbol: str, tolerance: SlippageTolerance | None = None, send_until: float | None = None
+        self,
+        symbol: str,
+        tolerance: SlippageTolerance | None = None,
+        send_until: float | None = None,
+        *,
+        closes_all: bool = False,
     ) -> NewOrder:
         """Return the order to send. `tolerance`: of entries."""
         return NewOrder(
@@ -143,4 +148,5 @@ class Intent:
             self.stop_loss,
             tolerance if self.is_entry else None,
             send_until,
+            closes_all,
         )

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from decimal import Decimal
 
+import pytest
+
 from services.trading.exchange.venue import (
     KeyRejected,
     LinkIdUsed,
@@ -109,8 +111,9 @@ class Scene:
         *outcomes: Exception,
         store: type[MemoryStore] = MemoryStore,
         waited: timedelta = timedelta(0),
+        smallest: str = "0.001",
     ) -> None:
-        """`waited`: while the exchange's clock stood, as in a replay."""
+        """`waited`: while the exchange's clock stood, as in a replay. `smallest`: order that the exchange takes."""
         loop.moved = 60.0
         self.loop = loop
         self.db = Database(epoch=1)
@@ -124,7 +127,7 @@ class Scene:
             leverage=strategy.risk.leverage,
             interval_ms=60_000,
             entry_deadline=timedelta(seconds=6),
-            min_order_qty=Decimal("0.001"),
+            min_order_qty=Decimal(smallest),
         )
         row = Bar(0, Decimal(99), Decimal(100), Decimal(99), Decimal(100), Decimal(1))
         self.rows = [row]
@@ -280,6 +283,19 @@ def test_after_a_long_wait_a_close_waits_for_the_executions_of_its_bar(loop: Vir
 
 def test_a_gate_that_stays_closed_does_not_make_it_busy_without_end(loop: VirtualLoop) -> None:
     assert Scene(loop, store=ClosedGate).run(seconds=5).venue.calls < 60
+
+
+@pytest.mark.parametrize("ignored", ["0", "0.5"])
+def test_a_position_below_the_smallest_order_is_closed_whole_unless_a_part_is_ignored(
+    loop: VirtualLoop, ignored: str
+) -> None:
+    scene = Scene(loop, smallest="2").run(seconds=10)
+    scene.db.ignored = Decimal(ignored)
+    scene.venue.position += Decimal(ignored)
+    scene.venue.remember()
+    scene.db.demand(flatten="manual")
+    entry, close = scene.run(seconds=10).venue.sent
+    assert (entry.closes_all, close.closes_all, close.quantity) == (False, ignored == "0", Decimal(1))
 
 
 def test_a_bar_that_cannot_be_stepped_ends_decisions_and_nothing_else(loop: VirtualLoop) -> None:
