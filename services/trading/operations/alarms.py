@@ -33,6 +33,7 @@ ORDER_REASONS = (
     "fee_in_other_coin",
     "account_risk",
     "not_reconciled",
+    "taken_over",
 )
 
 log = structlog.get_logger()

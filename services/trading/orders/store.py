@@ -69,8 +69,8 @@ class Incident:
     """Something that the tenant is notified of. A store records each `key` of a session once.
 
     Kinds: `order_refused`, `unprotected`, `stop_refused`, `stop_not_moved`, `foreign_change`, `leverage_refused`,
-    `key_rejected`, `fee_in_other_coin`, `entry_stale`, `unknown_order`, `session_failed`. `detail` is shown: the
-    exchange's words, a quantity, …
+    `key_rejected`, `fee_in_other_coin`, `entry_stale`, `unknown_order`, `session_failed`, `taken_over`. `detail` is
+    shown: the exchange's words, a quantity, …
     """
 
     kind: str

@@ -140,7 +140,8 @@ INSERT_SESSION = insert_of("user_trading_sessions", NewSession.__dataclass_field
 
 @dataclass(frozen=True)
 class SessionLease:
-    """A worker's right to step a session; every write carries the epoch."""
+    """A worker's right to step a session; every write carries the epoch. `taken_over`: the worker before did not
+    release it, as it was claimed."""
 
     user_id: int
     session_id: UUID
@@ -148,6 +149,7 @@ class SessionLease:
     entries: Entries
     silent_since: datetime | None = None  # no bar has come since then, by the exchange's clock
     waiting_for: Awaited | None = None
+    taken_over: bool = False
 
 
 async def insert_session(connection: Connection, new: NewSession) -> SessionRow:

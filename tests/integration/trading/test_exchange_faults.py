@@ -178,6 +178,8 @@ async def test_workers_that_die_at_any_moment_hand_the_session_over(
             await market.play(len(BARS))
             await market.finish(session.session_id)
         assert len(deaths) > 3, deaths
+        taken_over = await trading.fetch("SELECT FROM session_incidents WHERE kind = 'taken_over'")
+        assert 0 < len(taken_over) <= len(deaths)
 
 
 async def test_processes_that_are_killed_or_frozen_with_an_order_in_hand_send_nothing_twice(

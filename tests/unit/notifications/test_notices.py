@@ -31,6 +31,7 @@ REASONS = {
     "fee_in_other_coin": "the exchange charged a fee in another coin, which is not in its results",
     "account_risk": "a risk limit of its exchange account is reached, so it opens nothing until you resume",
     "not_reconciled": "the exchange has something of its account that is not known here, so it opens nothing",
+    "taken_over": "the process that ran it stopped answering, and another one has taken it over",
     KILL_SWITCH_ON: "the kill switch is on, so it opens nothing",
     SESSION_FAILED: "it cannot continue because of an error on our side, which we are looking into",
 }
