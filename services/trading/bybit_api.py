@@ -17,6 +17,7 @@ from pybit.exceptions import FailedRequestError, InvalidRequestError
 from pybit.unified_trading import HTTP
 from pydantic import TypeAdapter
 
+from services.trading.exchange.symbol_state import Contract
 from services.trading.exchange.venue import VenueUnavailable
 from shared.contracts.types import Amount, from_ms
 from shared.market.bars import NotABar, check_time, enclose_body
@@ -75,13 +76,19 @@ class MarketApi:
 
         return await self._ask(read, self._http.get_instruments_info, category=CATEGORY, symbol=symbol)
 
-    async def max_leverage(self, symbol: str) -> Decimal:
-        """Return the highest leverage that the contract allows."""
-
-        def read(result: Any) -> Decimal:  # Any: JSON
+    async def contract(self, symbol: str) -> Contract:
+        def read(result: Any) -> Contract:  # Any: JSON
             if not result["list"]:
                 raise UnknownSymbol(symbol)
-            return _AMOUNT.validate_python(result["list"][0]["leverageFilter"]["maxLeverage"])
+            row = result["list"][0]
+            return Contract(
+                contract_type=str(row["contractType"]),
+                settle_coin=str(row["settleCoin"]),
+                status=str(row["status"]),
+                symbol_type=str(row.get("symbolType", "")),
+                max_leverage=_AMOUNT.validate_python(row["leverageFilter"]["maxLeverage"]),
+                max_order_quantity=_AMOUNT.validate_python(row["lotSizeFilter"]["maxMktOrderQty"]),
+            )
 
         return await self._ask(read, self._http.get_instruments_info, category=CATEGORY, symbol=symbol)
 

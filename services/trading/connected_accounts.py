@@ -40,8 +40,8 @@ class ConnectedAccounts:
         opened = await self.open(user_id, account_id)
         venue = self._exchange.venue(opened.account)
         try:
-            max_leverage = await self._market.max_leverage(symbol)
+            contract = await self._market.contract(symbol)
         except UnknownSymbol as error:
             raise VenueUnavailable(f"the exchange does not list {symbol}") from error
         position, orders = await venue.get_position(symbol), await venue.list_open_orders([symbol])
-        return SymbolState(position, orders, max_leverage)
+        return SymbolState(position, orders, contract)

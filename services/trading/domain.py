@@ -13,7 +13,7 @@ from shared.strategy.decimals import HUNDRED, exact, quantised_quotient
 from shared.strategy.execution.outcome import EntryGuard, EntryProposal
 
 SessionStatus = Literal["ACTIVE", "PAUSED", "STOPPING", "STOPPED"]
-Block = Literal["KILL_SWITCH", "FROZEN", "ACCOUNT_RISK"]
+Block = Literal["KILL_SWITCH", "FROZEN", "ACCOUNT_RISK", "NOT_RECONCILED", "ACCOUNT_REFUSED", "FAILED"]
 Entries = Literal["ALLOWED", "PAUSED", "PLAN_LIMIT", "STOPPING"] | Block
 """What a session may enter: everything, or nothing, with the cause. Blocks are lifted each for itself; of several
 causes, the person's and the plan's show first."""
@@ -162,6 +162,9 @@ REFUSALS: Mapping[Entries, str] = {
     "KILL_SWITCH": "kill_switch",
     "FROZEN": "frozen",
     "ACCOUNT_RISK": "account_risk",
+    "NOT_RECONCILED": "not_reconciled",
+    "ACCOUNT_REFUSED": "account_refused",
+    "FAILED": "session_failed",
 }
 FEED_SILENT = "feed_silent"
 LONGEST_SILENCE = timedelta(minutes=2)  # after a bar is due; then entries are refused

@@ -22,7 +22,6 @@ ProblemError
 ├── SecretUnreadable    409  the stored key cannot be decrypted; replace it
 ├── KeyUnavailable      503  the operator's key ring; as Unavailable
 ├── ExchangeAccountRefused 422  names each field and what to do
-├── ExchangeUnreachable 424  not this platform but the exchange; nothing was stored
 └── TooManyBacktests    429
 """
 
@@ -180,15 +179,6 @@ class ExchangeAccountRefused(ProblemError):
     status: ClassVar[int] = 422
     type: ClassVar[str] = "exchange-account-refused"
     title: ClassVar[str] = "The exchange account cannot be used"
-
-
-class ExchangeUnreachable(ProblemError):
-    """The exchange does not answer, or not in a usable way. This platform works; nothing was stored. Try again."""
-
-    status: ClassVar[int] = 424
-    type: ClassVar[str] = "exchange-unreachable"
-    title: ClassVar[str] = "The exchange does not answer at the moment"
-    retry_after_s: ClassVar[int | None] = 5
 
 
 class TooManyBacktests(ProblemError):

@@ -362,6 +362,16 @@ BEGIN
 END
 $$;
 
+CREATE TABLE trading.account_reconciliations (
+    user_id bigint NOT NULL,
+    exchange_account_id uuid NOT NULL,
+    reconciled_at timestamp with time zone DEFAULT now() NOT NULL,
+    server_started timestamp with time zone DEFAULT pg_postmaster_start_time() NOT NULL,
+    written_by xid DEFAULT (pg_current_xact_id())::xid NOT NULL
+);
+
+ALTER TABLE ONLY trading.account_reconciliations FORCE ROW LEVEL SECURITY;
+
 CREATE TABLE trading.account_risk (
     user_id bigint NOT NULL,
     exchange_account_id uuid NOT NULL,
@@ -1106,9 +1116,12 @@ CASE
     WHEN ('KILL_SWITCH'::text = ANY (blocked_by)) THEN 'KILL_SWITCH'::text
     WHEN ('FROZEN'::text = ANY (blocked_by)) THEN 'FROZEN'::text
     WHEN ('ACCOUNT_RISK'::text = ANY (blocked_by)) THEN 'ACCOUNT_RISK'::text
+    WHEN ('NOT_RECONCILED'::text = ANY (blocked_by)) THEN 'NOT_RECONCILED'::text
+    WHEN ('ACCOUNT_REFUSED'::text = ANY (blocked_by)) THEN 'ACCOUNT_REFUSED'::text
+    WHEN ('FAILED'::text = ANY (blocked_by)) THEN 'FAILED'::text
     ELSE 'ALLOWED'::text
 END) STORED NOT NULL,
-    CONSTRAINT session_leases_blocked_by_check CHECK ((blocked_by <@ ARRAY['KILL_SWITCH'::text, 'FROZEN'::text, 'ACCOUNT_RISK'::text])),
+    CONSTRAINT session_leases_blocked_by_check CHECK ((blocked_by <@ ARRAY['KILL_SWITCH'::text, 'FROZEN'::text, 'ACCOUNT_RISK'::text, 'NOT_RECONCILED'::text, 'ACCOUNT_REFUSED'::text, 'FAILED'::text])),
     CONSTRAINT session_leases_entries_check CHECK ((entries = ANY (ARRAY['ALLOWED'::text, 'PAUSED'::text, 'PLAN_LIMIT'::text, 'STOPPING'::text]))),
     CONSTRAINT session_leases_frozen_answer_check CHECK ((frozen_answer = ANY (ARRAY['adopt'::text, 'ignore'::text]))),
     CONSTRAINT session_leases_waiting_for_check CHECK ((waiting_for = ANY (ARRAY['history'::text, 'first_bar'::text, 'bar'::text, 'feed'::text])))
@@ -1140,7 +1153,7 @@ CREATE TABLE trading.session_restrictions (
     qty_step numeric,
     min_order_qty numeric,
     min_notional numeric,
-    CONSTRAINT session_restrictions_kind_check CHECK ((kind = ANY (ARRAY['PAUSED'::text, 'RESUMED'::text, 'PLAN_LIMIT'::text, 'PLAN_LIMIT_LIFTED'::text, 'FEED_SILENT'::text, 'FEED_SILENT_LIFTED'::text, 'INSTRUMENT_CHANGED'::text, 'KILL_SWITCH'::text, 'KILL_SWITCH_LIFTED'::text, 'ACCOUNT_RISK'::text, 'ACCOUNT_RISK_LIFTED'::text, 'FROZEN'::text, 'FROZEN_LIFTED'::text, 'STOPPING'::text, 'STOPPED'::text]))),
+    CONSTRAINT session_restrictions_kind_check CHECK ((kind = ANY (ARRAY['PAUSED'::text, 'RESUMED'::text, 'PLAN_LIMIT'::text, 'PLAN_LIMIT_LIFTED'::text, 'FEED_SILENT'::text, 'FEED_SILENT_LIFTED'::text, 'INSTRUMENT_CHANGED'::text, 'KILL_SWITCH'::text, 'KILL_SWITCH_LIFTED'::text, 'ACCOUNT_RISK'::text, 'ACCOUNT_RISK_LIFTED'::text, 'FROZEN'::text, 'FROZEN_LIFTED'::text, 'NOT_RECONCILED'::text, 'NOT_RECONCILED_LIFTED'::text, 'ACCOUNT_REFUSED'::text, 'ACCOUNT_REFUSED_LIFTED'::text, 'FAILED'::text, 'FAILED_LIFTED'::text, 'STOPPING'::text, 'STOPPED'::text]))),
     CONSTRAINT session_restrictions_min_notional_check CHECK (((min_notional <> 'NaN'::numeric) AND (min_notional >= (0)::numeric))),
     CONSTRAINT session_restrictions_min_order_qty_check CHECK (((min_order_qty <> 'NaN'::numeric) AND (min_order_qty >= (0)::numeric))),
     CONSTRAINT session_restrictions_price_check CHECK ((price <> 'NaN'::numeric)),
@@ -1312,19 +1325,26 @@ CREATE TABLE trading.user_trading_sessions (
     exchange_account_id uuid,
     ignored_orders text[] DEFAULT '{}'::text[] NOT NULL,
     ignored_quantity numeric DEFAULT 0 NOT NULL,
+    slippage_tolerance_ticks integer,
+    slippage_tolerance_percentage numeric,
+    max_order_quantity numeric,
     CONSTRAINT user_trading_sessions_check CHECK (((exchange_account_id IS NULL) OR (NOT is_paper_trading))),
+    CONSTRAINT user_trading_sessions_check1 CHECK (((slippage_tolerance_ticks IS NULL) OR (slippage_tolerance_percentage IS NULL))),
     CONSTRAINT user_trading_sessions_fee_rate_check CHECK ((fee_rate <> 'NaN'::numeric)),
     CONSTRAINT user_trading_sessions_final_balance_check CHECK ((final_balance <> 'NaN'::numeric)),
     CONSTRAINT user_trading_sessions_highest_equity_check CHECK ((highest_equity <> 'NaN'::numeric)),
     CONSTRAINT user_trading_sessions_ignored_quantity_check CHECK ((ignored_quantity <> 'NaN'::numeric)),
     CONSTRAINT user_trading_sessions_initial_balance_check CHECK (((initial_balance <> 'NaN'::numeric) AND (initial_balance > (0)::numeric))),
     CONSTRAINT user_trading_sessions_max_drawdown_check CHECK ((max_drawdown <> 'NaN'::numeric)),
+    CONSTRAINT user_trading_sessions_max_order_quantity_check CHECK (((max_order_quantity <> 'NaN'::numeric) AND (max_order_quantity > (0)::numeric))),
     CONSTRAINT user_trading_sessions_max_position_size_check CHECK ((max_position_size <> 'NaN'::numeric)),
     CONSTRAINT user_trading_sessions_min_notional_check CHECK ((min_notional <> 'NaN'::numeric)),
     CONSTRAINT user_trading_sessions_min_order_qty_check CHECK ((min_order_qty <> 'NaN'::numeric)),
     CONSTRAINT user_trading_sessions_min_stop_distance_percentage_check CHECK ((min_stop_distance_percentage <> 'NaN'::numeric)),
     CONSTRAINT user_trading_sessions_qty_step_check CHECK ((qty_step <> 'NaN'::numeric)),
     CONSTRAINT user_trading_sessions_slippage_check CHECK ((slippage <> 'NaN'::numeric)),
+    CONSTRAINT user_trading_sessions_slippage_tolerance_percentage_check CHECK (((slippage_tolerance_percentage <> 'NaN'::numeric) AND ((slippage_tolerance_percentage >= 0.01) AND (slippage_tolerance_percentage <= (10)::numeric)))),
+    CONSTRAINT user_trading_sessions_slippage_tolerance_ticks_check CHECK (((slippage_tolerance_ticks >= 1) AND (slippage_tolerance_ticks <= 10000))),
     CONSTRAINT user_trading_sessions_status_check CHECK ((status = ANY (ARRAY['ACTIVE'::text, 'PAUSED'::text, 'STOPPING'::text, 'STOPPED'::text]))),
     CONSTRAINT user_trading_sessions_stop_loss_percentage_check CHECK ((stop_loss_percentage <> 'NaN'::numeric)),
     CONSTRAINT user_trading_sessions_take_profit_percentage_check CHECK ((take_profit_percentage <> 'NaN'::numeric)),
@@ -1343,6 +1363,9 @@ CREATE TABLE trading.workers (
 ALTER TABLE ONLY trading.inbox ATTACH PARTITION trading.inbox_other DEFAULT;
 
 ALTER TABLE ONLY trading.outbox ATTACH PARTITION trading.outbox_other DEFAULT;
+
+ALTER TABLE ONLY trading.account_reconciliations
+    ADD CONSTRAINT account_reconciliations_pkey PRIMARY KEY (user_id, exchange_account_id);
 
 ALTER TABLE ONLY trading.account_risk
     ADD CONSTRAINT account_risk_pkey PRIMARY KEY (user_id, exchange_account_id);
@@ -1657,6 +1680,9 @@ CREATE TRIGGER keep_updated_at BEFORE UPDATE ON trading.user_trades FOR EACH ROW
 
 CREATE TRIGGER keep_updated_at BEFORE UPDATE ON trading.user_trading_sessions FOR EACH ROW EXECUTE FUNCTION trading.touch_updated_at();
 
+ALTER TABLE ONLY trading.account_reconciliations
+    ADD CONSTRAINT account_reconciliations_user_id_exchange_account_id_fkey FOREIGN KEY (user_id, exchange_account_id) REFERENCES trading.exchange_accounts(user_id, exchange_account_id) ON DELETE CASCADE;
+
 ALTER TABLE ONLY trading.account_risk
     ADD CONSTRAINT account_risk_user_id_exchange_account_id_fkey FOREIGN KEY (user_id, exchange_account_id) REFERENCES trading.exchange_accounts(user_id, exchange_account_id) ON DELETE CASCADE;
 
@@ -1741,6 +1767,8 @@ ALTER TABLE ONLY trading.user_trading_sessions
 ALTER TABLE ONLY trading.user_trading_sessions
     ADD CONSTRAINT user_trading_sessions_user_id_strategy_id_strategy_version_fkey FOREIGN KEY (user_id, strategy_id, strategy_version) REFERENCES trading.strategy_versions(user_id, strategy_id, version);
 
+ALTER TABLE trading.account_reconciliations ENABLE ROW LEVEL SECURITY;
+
 ALTER TABLE trading.account_risk ENABLE ROW LEVEL SECURITY;
 
 ALTER TABLE trading.activity_counters ENABLE ROW LEVEL SECURITY;
@@ -1786,6 +1814,8 @@ ALTER TABLE trading.kill_switches ENABLE ROW LEVEL SECURITY;
 ALTER TABLE trading.live_entry_counts ENABLE ROW LEVEL SECURITY;
 
 ALTER TABLE trading.market_interests ENABLE ROW LEVEL SECURITY;
+
+CREATE POLICY one_tenant ON trading.account_reconciliations TO trading_app USING ((user_id = ( SELECT (NULLIF(current_setting('app.user_id'::text, true), ''::text))::bigint AS "nullif"))) WITH CHECK ((user_id = ( SELECT (NULLIF(current_setting('app.user_id'::text, true), ''::text))::bigint AS "nullif")));
 
 CREATE POLICY one_tenant ON trading.account_risk TO trading_app USING ((user_id = ( SELECT (NULLIF(current_setting('app.user_id'::text, true), ''::text))::bigint AS "nullif"))) WITH CHECK ((user_id = ( SELECT (NULLIF(current_setting('app.user_id'::text, true), ''::text))::bigint AS "nullif")));
 
@@ -1884,6 +1914,8 @@ ALTER TABLE trading.session_leases ENABLE ROW LEVEL SECURITY;
 ALTER TABLE trading.session_restrictions ENABLE ROW LEVEL SECURITY;
 
 ALTER TABLE trading.strategy_versions ENABLE ROW LEVEL SECURITY;
+
+CREATE POLICY tenants_of_batch ON trading.account_reconciliations TO trading_worker USING ((user_id IN ( SELECT unnest((string_to_array(NULLIF(current_setting('app.user_ids'::text, true), ''::text), ','::text))::bigint[]) AS unnest))) WITH CHECK ((user_id IN ( SELECT unnest((string_to_array(NULLIF(current_setting('app.user_ids'::text, true), ''::text), ','::text))::bigint[]) AS unnest)));
 
 CREATE POLICY tenants_of_batch ON trading.account_risk TO trading_worker USING ((user_id IN ( SELECT unnest((string_to_array(NULLIF(current_setting('app.user_ids'::text, true), ''::text), ','::text))::bigint[]) AS unnest))) WITH CHECK ((user_id IN ( SELECT unnest((string_to_array(NULLIF(current_setting('app.user_ids'::text, true), ''::text), ','::text))::bigint[]) AS unnest)));
 
@@ -2006,6 +2038,9 @@ GRANT ALL ON FUNCTION trading.vouch_for_user(public_id uuid, user_id bigint) TO 
 
 REVOKE ALL ON FUNCTION trading.withdraw_publication(wanted uuid) FROM PUBLIC;
 GRANT ALL ON FUNCTION trading.withdraw_publication(wanted uuid) TO trading_app;
+
+GRANT SELECT,INSERT,UPDATE ON TABLE trading.account_reconciliations TO trading_app;
+GRANT SELECT ON TABLE trading.account_reconciliations TO trading_worker;
 
 GRANT SELECT,INSERT,UPDATE ON TABLE trading.account_risk TO trading_app;
 GRANT SELECT,UPDATE ON TABLE trading.account_risk TO trading_worker;

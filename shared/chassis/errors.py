@@ -18,6 +18,7 @@ ProblemError               answered to the client as RFC 9457 problem+json
 ├── UnsupportedMediaType 415  a body that is not application/json
 ├── IdempotencyMismatch 422  this key was used for another request
 ├── InvalidInput      422  names each field and the reason
+├── ExchangeUnreachable 424  not this platform but the exchange
 ├── QuotaExceeded     429  the plan's requests for this UTC day are used up
 ├── TooManyStreams    429
 ├── TooManyAtOnce     429
@@ -259,6 +260,15 @@ class Unavailable(ProblemError):
     type = "unavailable"
     title = "Temporarily unavailable"
     retry_after_s = 1
+
+
+class ExchangeUnreachable(ProblemError):
+    """The exchange does not answer, or not in a usable way. This platform works; nothing was stored. Try again."""
+
+    status = 424
+    type = "exchange-unreachable"
+    title = "The exchange does not answer at the moment"
+    retry_after_s = 5
 
 
 class HistoryTooShort(Unavailable):

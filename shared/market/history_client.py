@@ -6,7 +6,7 @@ from collections.abc import Mapping
 import aiohttp
 from pydantic import BaseModel, ValidationError
 
-from shared.chassis.errors import InvalidInput, PoisonError, Unavailable
+from shared.chassis.errors import ExchangeUnreachable, InvalidInput, PoisonError, Unavailable
 from shared.chassis.service_tokens import ServiceTokens
 from shared.chassis.settings import ServiceSettings
 from shared.contracts.types import Amount
@@ -41,6 +41,10 @@ class HistoryRefused(PoisonError):
             errors = []
         self.status = status
         self.faults = [fault for fault in errors if fault.get("path") in SERIES_FIELDS]
+
+
+class ExchangeAway(Unavailable):
+    """Trading answers, but the exchange does not."""
 
 
 class CandleHistory:
@@ -81,7 +85,8 @@ class CandleHistory:
         """Check that the exchange has the series, before creating something that depends on it. Does nothing in a
         service without trading's address.
 
-        Raises InvalidInput naming the field if it does not, Unavailable if it cannot be checked now.
+        Raises InvalidInput naming the field if it does not, ExchangeUnreachable or Unavailable if it cannot be
+        checked now.
         """
         if not self._has_trading or (symbol, interval) in self._known:
             return
@@ -93,6 +98,8 @@ class CandleHistory:
             if error.faults:
                 raise InvalidInput(errors=error.faults) from error
             raise Unavailable("the series cannot be checked at the moment", retry_after_s=2) from error
+        except ExchangeAway as error:
+            raise ExchangeUnreachable from error
         except (Unavailable, ValidationError) as error:
             raise Unavailable("the series cannot be checked at the moment", retry_after_s=2) from error
         if len(self._known) < MAX_KNOWN:
@@ -102,6 +109,8 @@ class CandleHistory:
         headers = self._tokens.authorization("trading")
         try:
             async with session.get(self._url, params=query, headers=headers) as answer:
+                if answer.status == ExchangeUnreachable.status:
+                    raise ExchangeAway("the exchange does not answer at the moment")
                 if 400 <= answer.status < 500 and answer.status not in NOT_ABOUT_THE_QUERY:
                     raise HistoryRefused(answer.status, await answer.read())
                 answer.raise_for_status()

@@ -2,7 +2,7 @@
 
 import ast
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 LONGEST_FUNCTION = 70
 LONGEST_FILE = 500
@@ -11,6 +11,18 @@ UNFINISHED = re.compile(
     r"\b(TO" + r"DO|FIX" + r"ME|XX" + r"X|HA" + r"CK)\b|simplified for now|not implemented", re.I
 )
 DRAWERS = ("utils", "helpers", "common", "manager", "base")
+# What the modules of a folder may import, besides themselves and PURE.
+PURE = (
+    *("bisect", "collections", "dataclasses", "datetime", "decimal", "enum", "functools", "itertools", "re"),
+    *("types", "typing", "uuid", "shared.contracts", "shared.strategy"),
+)
+IMPORTS: Mapping[str, tuple[str, ...]] = {
+    "sandbox/bybit/exchange": (),
+    "services/trading/orders": (
+        *("asyncio", "base64", "hashlib", "structlog", "prometheus_client", "services.trading.exchange.venue"),
+        *("shared.chassis.crash_points", "shared.chassis.infrastructure_faults"),
+    ),
+}
 STATISTICS = ("services/analytics/statistics.py",)
 BROAD_EXCEPT = ("shared/chassis/events/inbox.py", "shared/chassis/http/app.py")
 
@@ -31,6 +43,7 @@ def faults_of(path: str, source: str) -> Iterator[str]:
         yield from _long(path, node)
         if not is_test:
             yield from _forbidden(path, node)
+            yield from _imported(path, node)
 
 
 def _long(path: str, node: ast.AST) -> Iterator[str]:
@@ -38,6 +51,17 @@ def _long(path: str, node: ast.AST) -> Iterator[str]:
         lines = node.end_lineno - node.lineno + 1
         if lines > LONGEST_FUNCTION:
             yield f"{path}:{node.lineno}: {node.name} has {lines} lines"
+
+
+def _imported(path: str, node: ast.AST) -> Iterator[str]:
+    allowed = IMPORTS.get(path.rpartition("/")[0])
+    if allowed is None or not isinstance(node, ast.Import | ast.ImportFrom):
+        return
+    own = path.rpartition("/")[0].replace("/", ".")
+    names = [node.module or ""] if isinstance(node, ast.ImportFrom) else [alias.name for alias in node.names]
+    for name in names:
+        if not any(name == each or name.startswith(f"{each}.") for each in (own, *PURE, *allowed)):
+            yield f"{path}:{node.lineno}: imports {name}"
 
 
 def _is_broad(handler: ast.ExceptHandler) -> bool:

@@ -24,8 +24,9 @@ INSTEAD = {
 # Decimal strings. The limits that a user sets in percent are exact, so they are amounts.
 AMOUNT = re.compile(
     r"(\w+_)?(price|quantity|fee|fee_rate|funding|pnl|balance|equity|size|notional|trade)|stop_loss_percentage|"
-    r"take_profit_percentage|drawdown_pause_percentage|max_daily_loss|slippage|volume|open|high|low|close|gains|losses|capital_\w+|in_sessions|allowed|asked|"
-    r"ema_value|quantity_step|price_(monthly|yearly)|max_position_size|gap|latency|missed_fill"
+    r"take_profit_percentage|drawdown_pause_percentage|slippage_tolerance_percentage|max_daily_loss|slippage|volume|"
+    r"open|high|low|close|gains|losses|capital_\w+|in_sessions|allowed|asked|ema_value|quantity_step|"
+    r"price_(monthly|yearly)|max_position_size|gap|latency|missed_fill"
 )
 # Numbers: a figure that is none of these is an amount.
 STATISTIC = re.compile(

@@ -96,7 +96,7 @@ def value_of(column: str, kind: str, tenant: int, *, again: bool = False) -> obj
             return UUID(int=tenant * 1000 + number)
         case "text":
             return f"row {number} of {tenant}"
-        case "bigint" | "integer" | "smallint":
+        case "bigint" | "integer" | "smallint" | "xid":
             return number
         case "numeric":
             return Decimal(number)

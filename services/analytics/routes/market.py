@@ -11,7 +11,7 @@ from services.analytics.operations.watchlist import get_watch, unwatch, watch
 from services.analytics.queries import market
 from services.analytics.queries.market import AnalysisRow
 from services.analytics.routes.views import AnalysisView, WatchView, round_amount
-from shared.chassis.errors import NotFound, Unavailable
+from shared.chassis.errors import ExchangeUnreachable, NotFound
 from shared.chassis.http.app import Call, Reply, created, tagged
 from shared.chassis.http.paging import ListQuery, Page
 from shared.chassis.http.routes import Routes, endpoint
@@ -72,7 +72,7 @@ class WatchlistRoutes(Routes):
         PATH,
         "Watch a symbol: each closed candle is analysed",
         status=201,
-        errors=(AlreadyWatched, WatchlistFull, Unavailable),
+        errors=(AlreadyWatched, WatchlistFull, ExchangeUnreachable),
         scope="trade",
     )
     async def watch_symbol(self, call: Call, body: WatchBody) -> Reply[WatchView]:

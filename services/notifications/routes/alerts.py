@@ -19,7 +19,7 @@ from services.notifications.operations.alerts import (
 from services.notifications.queries import alerts, firings
 from services.notifications.queries.alerts import AlertFilter, AlertRow, AlertValues
 from services.notifications.routes.fields import Cooldown, Expiry, require_delivering, without_floats
-from shared.chassis.errors import NameTaken, PlanLimitReached, Unavailable
+from shared.chassis.errors import ExchangeUnreachable, NameTaken, PlanLimitReached
 from shared.chassis.http.app import Call, Reply, created, tagged
 from shared.chassis.http.paging import ListQuery, Page
 from shared.chassis.http.routes import Routes, endpoint
@@ -171,7 +171,7 @@ class AlertRoutes(Routes):
         ALERTS,
         "Create an alert",
         status=201,
-        errors=(NameTaken, AlertsFull, PlanLimitReached, Unavailable),
+        errors=(NameTaken, AlertsFull, PlanLimitReached, ExchangeUnreachable),
         scope="trade",
     )
     async def create_alert(self, call: Call, body: AlertBody) -> Reply[AlertView]:

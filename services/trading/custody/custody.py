@@ -9,9 +9,10 @@ from services.trading.custody.envelope import SealedSecret, SecretRow, seal, uns
 from services.trading.custody.judgement import Finding, check_offer, judge
 from services.trading.custody.key_ring import KeyRing
 from services.trading.custody.queries import NewKey, find_secret, get_account
-from services.trading.errors import ExchangeAccountRefused, ExchangeUnreachable, LiveTradingOff, SecretUnreadable
+from services.trading.errors import ExchangeAccountRefused, LiveTradingOff, SecretUnreadable
 from services.trading.exchange.account_facts import AccountFacts, Credentials
 from services.trading.exchange.venue import KeyRejected, NotSent, OutcomeUnknown, Refused, VenueUnavailable
+from shared.chassis.errors import ExchangeUnreachable
 from shared.chassis.postgres import Connection
 
 MOST_WORDS = 200

@@ -22,6 +22,9 @@ from services.trading.errors import (
     RiskNoticeNotAccepted,
 )
 from services.trading.exchange.account_facts import AccountFacts
+from services.trading.operations.block_entries import block_entries, unblock_entries
+from services.trading.queries import sessions
+from services.trading.queries.account_risk import list_sessions_of_account
 from shared.chassis.errors import Conflict, InvalidInput, NameTaken
 from shared.chassis.events.outbox import emit
 from shared.chassis.http.etags import ANY_STATE, IfMatch
@@ -84,7 +87,9 @@ async def replace_key(
     except asyncpg.UniqueViolationError as error:
         raise _taken(error, found.account_name) from error
     await queries.insert_secret(connection, sealed.row, sealed.secret)
-    return await queries.update_facts(connection, user_id, account_id, _facts_of(facts, [], now))
+    row = await queries.update_facts(connection, user_id, account_id, _facts_of(facts, [], now))
+    await _restrict_entries(connection, row)
+    return row
 
 
 async def record_check(
@@ -104,7 +109,18 @@ async def record_check(
     alarms = due_alarms(checked.alarmed, found.alarmed, grown)
     row = await queries.update_facts(connection, user_id, account_id, checked, len(alarms))
     await _emit_alarms(connection, row, alarms, now)
+    if row.status != found.status:
+        await _restrict_entries(connection, row)
     return row
+
+
+async def _restrict_entries(connection: Connection, account: AccountRow) -> None:
+    """Let the account's running sessions enter only while it is usable. The caller has locked the account."""
+    user_id = account.user_id
+    await sessions.get_entries(connection, user_id)  # locks the leases
+    of_account = await list_sessions_of_account(connection, user_id, account.exchange_account_id)
+    change = unblock_entries if account.status == "READY" else block_entries
+    await change(connection, user_id, of_account, "ACCOUNT_REFUSED")
 
 
 async def _checked(

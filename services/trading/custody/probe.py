@@ -10,9 +10,9 @@ from services.trading.custody import queries
 from services.trading.custody.custody import Custody
 from services.trading.custody.operations import record_check
 from services.trading.custody.queries import AccountKey
-from services.trading.errors import ExchangeUnreachable, SecretUnreadable
+from services.trading.errors import SecretUnreadable
 from shared.chassis.clock import utc_now
-from shared.chassis.errors import NotFound
+from shared.chassis.errors import ExchangeUnreachable, NotFound
 from shared.chassis.jobs import AT_ONCE, Job, every
 from shared.chassis.postgres import Database
 

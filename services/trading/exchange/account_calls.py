@@ -1,6 +1,7 @@
 """One account's commands and questions: admitted by the limits, run in the tenant's threads, and classified."""
 
 import asyncio
+import math
 from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -66,14 +67,20 @@ class AccountCalls:
         self._bans: set[asyncio.Task[None]] = set()
 
     async def command(
-        self, lane: Lane, path: str, body: Mapping[str, object], done: Collection[int] = ()
+        self,
+        lane: Lane,
+        path: str,
+        body: Mapping[str, object],
+        done: Collection[int] = (),
+        until: float | None = None,
     ) -> Row | None:
         """Return the result, or None if the exchange refused with a code of `done`. Raises as a command.
 
+        `until`: the command is not sent after it, by the loop's clock.
         If the task is cancelled meanwhile, the outcome is unknown; what comes of it later is logged.
         """
         try:
-            result: Row = (await self._send("POST", lane, path, body)).result
+            result: Row = (await self._send("POST", lane, path, body, until)).result
             return result
         except (NoRoom, NotStarted):
             raise NotSent("the limits have no room for the command", NO_ROOM_S) from None
@@ -96,9 +103,13 @@ class AccountCalls:
         except FAULTS as error:
             raise fault_of_question(error) from error
 
-    async def _send(self, method: str, lane: Lane, path: str, values: Mapping[str, object]) -> Answer:
+    async def _send(
+        self, method: str, lane: Lane, path: str, values: Mapping[str, object], until: float | None = None
+    ) -> Answer:
         """Send a request, again if its time or a rate limit was the reason why it was not carried out."""
         deadline = asyncio.get_running_loop().time() + LONGEST_WAIT_S[lane]
+        if until is not None:
+            deadline = min(deadline, until)
         for attempt in range(1, ATTEMPTS + 1):
             try:
                 return await self._send_once(method, lane, path, values, deadline)
@@ -121,6 +132,7 @@ class AccountCalls:
                 partial(self._on_end, request),
                 CALL_S,
                 patient=lane is Lane.POLL,
+                start_by=deadline if lane is Lane.ENTRY else math.inf,
             )
         except (StillRunning, asyncio.CancelledError):
             request.abandoned = True

@@ -63,7 +63,7 @@ class BybitVenue:
         self._calls = calls
 
     async def create_order(self, order: NewOrder) -> str:
-        result = await self._calls.command(_lane_of(order), CREATE_ORDER, _body_of(order))
+        result = await self._calls.command(_lane_of(order), CREATE_ORDER, _body_of(order), until=order.send_until)
         order_id = result.get("orderId") if result is not None else None
         if not isinstance(order_id, str) or not order_id:
             raise OutcomeUnknown("the order is accepted, but the answer does not name it")
@@ -108,10 +108,10 @@ class BybitVenue:
         orders = await self._pages(Lane.POLL, OPEN_ORDERS, symbols, {"openOnly": 0}, ORDERS_A_PAGE, order_of)
         return list({order.order_id: order for order in orders if order.status.is_open}.values())
 
-    async def list_positions(self, symbols: Collection[str]) -> Sequence[VenuePosition]:
+    async def list_positions(self, symbols: Collection[str] = ()) -> Sequence[VenuePosition]:
         """The exchange lists those that are not flat; it has to be asked for each of the others."""
         listed: list[VenuePosition] = []
-        if len(symbols) > 1:
+        if len(symbols) != 1:
             listed = await self._pages(Lane.STOP, POSITIONS, symbols, {}, POSITIONS_A_PAGE, position_of)
         others = sorted(set(symbols) - {position.symbol for position in listed})
         return [*listed, *await asyncio.gather(*map(self.get_position, others))]
@@ -209,6 +209,8 @@ def _body_of(order: NewOrder) -> dict[str, object]:
         "orderLinkId": order.link_id,
         "reduceOnly": order.reduce_only,
     }
+    if order.closes_all:
+        body |= {"qty": "0", "closeOnTrigger": True}
     if order.price is not None:
         body |= {"price": decimal_text(order.price), "timeInForce": "GTC"}
     if order.stop_loss is not None:

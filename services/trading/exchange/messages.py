@@ -7,6 +7,7 @@ from decimal import Decimal
 from pydantic import TypeAdapter
 
 from services.trading.exchange.outcomes import words_of
+from services.trading.exchange.refusals import explain_reason
 from services.trading.exchange.venue import (
     ExecutionKind,
     OrderOrigin,
@@ -250,5 +251,5 @@ def _reason(row: Row) -> str | None:
     for name in ("rejectReason", "cancelType"):
         reason = _optional_text(row, name) or ""
         if reason not in _NO_REASON:
-            return words_of(reason)
+            return explain_reason(words_of(reason))
     return None

@@ -12,12 +12,14 @@ from pybit.exceptions import FailedRequestError, InvalidRequestError
 from urllib3.exceptions import ConnectTimeoutError, HTTPError, MaxRetryError, NewConnectionError
 
 from services.trading.bybit_api import PYBIT_FAULTS
+from services.trading.exchange.refusals import explain
 from services.trading.exchange.venue import (
     KeyRejected,
     LinkIdUsed,
     NotSent,
     OutcomeUnknown,
     Refused,
+    StopPassed,
     VenueUnavailable,
 )
 
@@ -29,6 +31,7 @@ RATE_LIMIT = 10006
 BANNED_ADDRESS = 403
 LEVERAGE_UNCHANGED = 110043
 STOP_UNCHANGED = 34040
+PARAMETERS = 10001
 LINK_ID_USED = frozenset({110072, 170141})
 
 # The key is revoked, expired, bound to other addresses, or lacks a permission.
@@ -61,6 +64,7 @@ BAN_S = 600.0
 TURNED_AWAY_S = 1.0
 LONGEST_LIMIT_S = 2.0  # the limits are of a second
 LONGEST_WORDS = 300
+_STOP_PASSED = re.compile(r"StopLoss.*base_price")  # "StopLoss:… set for … position should be … than base_price:…"
 _SERVER_TIME = re.compile(r"server_timestamp\D{0,3}(\d{13})\b", re.ASCII)
 
 CommandFault = Refused | NotSent | OutcomeUnknown
@@ -84,7 +88,7 @@ def fault_of_question(error: Exception) -> QuestionFault:
     """Return the exception that a question raises: it may be asked again unless the key is rejected."""
     if isinstance(error, InvalidRequestError):
         if error.status_code in KEY_CODES:
-            return KeyRejected(error.status_code, words_of(error.message))
+            return KeyRejected(error.status_code, explain(error.status_code, words_of(error.message)))
         return VenueUnavailable(f"{error.status_code} {words_of(error.message)}")
     if isinstance(error, FailedRequestError) and error.resp_headers is not None:
         if error.status_code in KEY_CODES:
@@ -135,11 +139,13 @@ def _fault_of_code(code: object, words: str, headers: Mapping[str, str] | None, 
     if type(code) is not int:
         return OutcomeUnknown(f"the code {code!r:.40} is none of the exchange's")
     if code in KEY_CODES:
-        return KeyRejected(code, words)
+        return KeyRejected(code, explain(code, words))
     if code in LINK_ID_USED:
-        return LinkIdUsed(code, words)
+        return LinkIdUsed(code, explain(code, words))
+    if code == PARAMETERS and _STOP_PASSED.search(words):
+        return StopPassed(code, explain(code, words))
     if code in REFUSED_CODES:
-        return Refused(code, words)
+        return Refused(code, explain(code, words))
     if code == RATE_LIMIT:
         return NotSent(words, limit_reset_s(headers, now_ms))
     if code in NOT_SENT_CODES:

@@ -1,8 +1,5 @@
 """The exchange's refusals in words for tenants."""
 
-from services.trading.exchange.outcomes import LEVERAGE_UNCHANGED, STOP_UNCHANGED
-from services.trading.exchange.venue import Refused
-
 _BALANCE = "Your balance on the exchange is not sufficient for this order."
 _PRICE = "The price is outside the range that the exchange allows at the moment."
 _REDUCE = "The exchange allows only orders that reduce a position in this contract at the moment."
@@ -28,7 +25,6 @@ WORDS = {
     10029: "The API key may not trade this symbol.",
     33004: "The API key has expired.",
     -2015: "The API key has expired.",
-    STOP_UNCHANGED: "The stop is set to this price already.",
     110001: "The exchange does not know the order, or it is closed.",
     110003: _PRICE,
     110004: _BALANCE,
@@ -46,7 +42,6 @@ WORDS = {
     110023: _REDUCE,
     110040: "The order would lead to liquidation at once.",
     110042: _REDUCE,
-    LEVERAGE_UNCHANGED: "The leverage is set to this value already.",
     110044: _BALANCE,
     110045: _BALANCE,
     110051: _BALANCE,
@@ -81,7 +76,19 @@ WORDS = {
 }
 
 
-def explain(refusal: Refused) -> str:
-    """Return a sentence for the tenant, with the exchange's code, and its own words where we have none."""
-    words = WORDS.get(refusal.code, f"The exchange refused the request: {refusal.message}.")
-    return f"{words} (code {refusal.code})"
+REASONS = {
+    "EC_NoImmediateQtyToFill": "Nothing was offered at a price that the order may fill at.",
+    "EC_NoEnoughQtyToFill": "Not enough was offered at a price that the order may fill at.",
+    "EC_ReachMarketPriceLimit": "The price was beyond the slippage tolerance, or beyond the exchange's own limit.",
+}
+"""Why the exchange ended an order."""
+
+
+def explain(code: int, words: str) -> str:
+    """Return a sentence for the tenant with the exchange's words, or these alone where we have none."""
+    return f"{WORDS[code]} ({words})" if code in WORDS else words
+
+
+def explain_reason(reason: str) -> str:
+    """Return a sentence for the tenant with the exchange's name of the reason, or that alone where we have none."""
+    return f"{REASONS[reason]} ({reason})" if reason in REASONS else reason

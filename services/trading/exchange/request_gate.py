@@ -20,8 +20,8 @@ from shared.chassis.postgres import INFRASTRUCTURE_FAULTS
 # Five seconds of the exchange and one of ours: see AddressLimit.
 SLOT_S = 0.25
 COUNTED_SLOTS = 24
-# How long a request waits for room. An entry passes the database's gate again instead, which a kill switch may have
-# closed meanwhile, and which it must not pass late.
+# How long a request waits for room; an entry for its thread, too. It passes the database's gate again instead,
+# which a kill switch may have closed meanwhile, and which it must not pass late.
 LONGEST_WAIT_S = {Lane.CLOSE: 20.0, Lane.STOP: 20.0, Lane.ENTRY: 2.0, Lane.POLL: 20.0}
 ASK_EVERY_S = 0.01
 SHORTEST_PAUSE_S = 0.001

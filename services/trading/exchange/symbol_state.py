@@ -10,12 +10,24 @@ from services.trading.exchange.venue import VenueOrder, VenuePosition
 
 
 @dataclass(frozen=True, slots=True)
+class Contract:
+    """The exchange's facts of a contract. `symbol_type`: empty for crypto coins, else `stock`, `commodity`, …"""
+
+    contract_type: str
+    settle_coin: str
+    status: str
+    symbol_type: str
+    max_leverage: Decimal
+    max_order_quantity: Decimal  # of a market order
+
+
+@dataclass(frozen=True, slots=True)
 class SymbolState:
-    """The position and the open orders of a symbol, and the highest leverage that the account may set."""
+    """The position and the open orders of a symbol, and its contract."""
 
     position: VenuePosition
     orders: Sequence[VenueOrder]
-    max_leverage: Decimal
+    contract: Contract
 
 
 class SymbolReader(Protocol):

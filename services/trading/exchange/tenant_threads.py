@@ -4,6 +4,7 @@ The interpreter's default executor has six threads on a small machine: six hung 
 """
 
 import asyncio
+import math
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
@@ -48,9 +49,11 @@ class TenantThreads:
         on_end: Callable[[Future[T] | None], None],
         within_s: float,
         patient: bool = False,
+        start_by: float = math.inf,
     ) -> T:
         """Run a call. Raises NotStarted, StillRunning and what the call raises.
 
+        `start_by`: by the loop's clock; a call that gets its thread later does not run.
         If the caller is cancelled while the call runs, the call continues too. `on_end` is called once, on the
         loop, when the call has ended, or with None if it will never run.
         """
@@ -59,14 +62,20 @@ class TenantThreads:
         deadline = self._loop.time() + within_s
         submitted = False
         try:
-            await self._acquire(tenant, slots, held, deadline)
-            running = self._executor.submit(work)
+            await self._acquire(tenant, slots, held, min(deadline, start_by))
+            running = self._executor.submit(self._start, work, start_by)
             submitted = True
         finally:
             if not submitted:
                 on_end(None)
         running.add_done_callback(partial(self._end_later, tenant, slots, held, on_end))
         return await _result(running, deadline)
+
+    def _start(self, work: Callable[[], T], start_by: float) -> T:
+        """Runs on a thread."""
+        if self._loop.time() > start_by:
+            raise NotStarted
+        return work()
 
     def _new_slots(self) -> _Slots:
         return _Slots(asyncio.Semaphore(self._per_tenant), asyncio.Semaphore(max(1, self._per_tenant // 2)))

@@ -35,6 +35,10 @@ class LinkIdUsed(Refused):
     """An order with this link id was created before: by an earlier try of the same command."""
 
 
+class StopPassed(Refused):
+    """The price has passed the stop already."""
+
+
 class NotSent(Exception):
     """The command was not carried out, and may be repeated after `wait_s` seconds."""
 
@@ -101,6 +105,8 @@ class NewOrder:
     """`price` None: a market order. `stop_loss`: attached to the position that the order opens, by last price.
 
     A limit order is good until cancelled. The exchange refuses a stop together with `reduce_only` or `slippage`.
+    `send_until`: by the loop's clock; from then on it is not sent any more. `closes_all`: it closes the position,
+    which may be below the exchange's smallest order.
     """
 
     link_id: str  # unique for the account, at most 36 characters
@@ -111,6 +117,8 @@ class NewOrder:
     reduce_only: bool = False
     stop_loss: Decimal | None = None
     slippage: SlippageTolerance | None = None
+    send_until: float | None = None
+    closes_all: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,8 +220,9 @@ class Venue(Protocol):
         """Return the open orders of these symbols, or of all; stops and targets of positions included.
         Raises VenueUnavailable."""
 
-    async def list_positions(self, symbols: Collection[str]) -> Sequence[VenuePosition]:
-        """Return the position of each of these symbols, also if it is flat. Raises VenueUnavailable."""
+    async def list_positions(self, symbols: Collection[str] = ()) -> Sequence[VenuePosition]:
+        """Return the position of each of these symbols, also if it is flat, or of all symbols where there is one.
+        Raises VenueUnavailable."""
 
     async def get_position(self, symbol: str) -> VenuePosition:
         """Return the position of a symbol, also if it is flat. Raises VenueUnavailable."""

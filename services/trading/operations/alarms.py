@@ -23,6 +23,7 @@ KILL_SWITCH_ON = "kill_switch_on"
 ORDER_REASONS = (
     "order_refused",
     "stop_refused",
+    "stop_not_moved",
     "leverage_refused",
     "key_rejected",
     "unprotected",
@@ -31,6 +32,8 @@ ORDER_REASONS = (
     "entry_stale",
     "fee_in_other_coin",
     "account_risk",
+    "not_reconciled",
+    "taken_over",
 )
 
 log = structlog.get_logger()

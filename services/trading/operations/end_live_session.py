@@ -1,4 +1,4 @@
-"""Changes of a live session that alter its lease: its entries freeze or thaw, or its stop is done."""
+"""Changes of a live session that alter its lease: its entries stop or are allowed again, or its stop is done."""
 
 from services.trading.operations.block_entries import block_entries, unblock_entries
 from services.trading.operations.hold_to_plan import hold_to_plan
@@ -26,6 +26,10 @@ async def write_alone(connection: Connection, record: OrderRecord) -> Written:
     if record.change.thaws:
         await sessions.ignore_orders(connection, user_id, session_id, record.change.ignored_orders)
         await unblock_entries(connection, user_id, [session_id], "FROZEN")
+    if record.change.fails:
+        await block_entries(connection, user_id, [session_id], "FAILED")
+    if record.change.recovers:
+        await unblock_entries(connection, user_id, [session_id], "FAILED")
     if record.change.ends:
         await _end(connection, record)
         await hold_to_plan(connection, user_id)

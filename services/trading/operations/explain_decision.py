@@ -34,6 +34,9 @@ RESTRICTION_BY_REFUSAL: Mapping[str, Kind] = {
     "feed_silent": "FEED_SILENT",
     "kill_switch": "KILL_SWITCH",
     "account_risk": "ACCOUNT_RISK",
+    "not_reconciled": "NOT_RECONCILED",
+    "account_refused": "ACCOUNT_REFUSED",
+    "session_failed": "FAILED",
     "frozen": "FROZEN",
     "stopping": "STOPPING",
 }

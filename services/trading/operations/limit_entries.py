@@ -27,6 +27,7 @@ class NewEntry:
     bar: datetime
     quantity: Decimal
     now: datetime
+    max_quantity: Decimal | None = None  # of an order, at the exchange
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,12 @@ async def admit_entries(connection: Connection, entries: Sequence[NewEntry]) -> 
         return Admission()
     decided = [(each.user_id, each.session_id, each.bar) for each in entries]
     admission = Admission(prices=await intents.find_expected_prices(connection, decided))
-    await _apply_risk(connection, entries, admission)
+    for entry in entries:
+        if entry.max_quantity is not None and entry.quantity > entry.max_quantity:
+            refusal = EntryRefusal("max_order_quantity", entry.max_quantity, entry.quantity)
+            admission.refused[entry.link_id] = refusal
+    if left := [each for each in entries if each.link_id not in admission.refused]:
+        await _apply_risk(connection, left, admission)
     await _apply_plans(connection, [each for each in entries if each.link_id not in admission.refused], admission)
     return admission
 

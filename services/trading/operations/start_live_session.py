@@ -7,13 +7,18 @@ from uuid import UUID
 from services.trading.custody.operations import require_usable
 from services.trading.custody.queries import AccountRow
 from services.trading.errors import ForeignPosition, KillSwitchOn, LiveTradingOff, SymbolInUse
-from services.trading.exchange.symbol_state import SymbolState
+from services.trading.exchange.symbol_state import Contract, SymbolState
 from services.trading.exchange.venue import VenueOrder, VenuePosition
+from services.trading.orders.book import SETTLE_COIN
 from services.trading.queries import kill_switches, sessions
 from shared.chassis.errors import InvalidInput, NotFound
 from shared.chassis.postgres import Connection
 from shared.contracts.types import decimal_text
 from shared.strategy.document.parse import Strategy
+
+CONTRACT_TYPE = "LinearPerpetual"
+TRADED = "Trading"
+SYMBOL_TYPES = ("", "innovation")
 
 
 @dataclass(frozen=True)
@@ -71,6 +76,18 @@ def check_strategy(strategy: Strategy, max_leverage: Decimal) -> None:
     if risk.leverage > max_leverage:
         highest = decimal_text(max_leverage)
         raise _fault("strategy_id", f"its leverage is {decimal_text(risk.leverage)}; the exchange allows {highest}")
+
+
+def check_contract(contract: Contract) -> None:
+    """Raises InvalidInput for a contract that live sessions do not trade."""
+    kind, settle_coin = contract.contract_type, contract.settle_coin
+    if (kind, settle_coin) != (CONTRACT_TYPE, SETTLE_COIN):
+        only = f"a LIVE session trades only {CONTRACT_TYPE} settled in {SETTLE_COIN}"
+        raise _fault("symbol", f"it is a {kind} settled in {settle_coin}; {only}")
+    if (kind := contract.symbol_type) not in SYMBOL_TYPES:
+        raise _fault("symbol", f"it is a contract of a {kind}; a LIVE session trades only crypto coins")
+    if (status := contract.status) != TRADED:
+        raise _fault("symbol", f"its status at the exchange is {status}; to be traded it must be {TRADED}")
 
 
 def foreign_to(state: SymbolState) -> list[str]:

@@ -12,6 +12,7 @@ from services.trading.operations.block_entries import block_entries
 from services.trading.operations.execution_settings import limits_of, strategy_of
 from services.trading.operations.start_live_session import (
     LiveStart,
+    check_contract,
     check_kill_switches,
     check_strategy,
     claim_symbol,
@@ -42,6 +43,8 @@ class StartRequest:
     initial_balance: Decimal
     notes: str | None = None
     exchange_account_id: UUID | None = None
+    slippage_tolerance_ticks: int | None = None
+    slippage_tolerance_percentage: Decimal | None = None
 
 
 @dataclass(frozen=True)
@@ -111,7 +114,7 @@ async def start_session(
         await _claim(connection, caller.user_id, requested, document, live)
     await sessions.insert_locator(connection, caller.user_id, requested.session_id)
     created = await _insert(
-        connection, caller, request, paper, venue_now, requested, version, document, configuration, instrument
+        connection, caller, request, paper, venue_now, requested, version, document, configuration, instrument, live
     )
     if live is not None:
         await _apply_breach(connection, created, live)
@@ -123,7 +126,8 @@ async def _claim(
 ) -> None:
     """Raises InvalidInput, SymbolInUse, ForeignPosition."""
     account = await find_usable_account(connection, user_id, live.account_id, allows_live=live.allows_live)
-    check_strategy(document, live.state.max_leverage)
+    check_contract(live.state.contract)
+    check_strategy(document, live.state.contract.max_leverage)
     await claim_symbol(connection, account, requested.symbol, requested.session_id, live)
 
 
@@ -164,6 +168,7 @@ async def _insert(
     document: Strategy,
     configuration: ConfigurationRow | None,
     instrument: Instrument | None,
+    live: LiveStart | None,
 ) -> SessionRow:
     new = NewSession(
         user_id=caller.user_id,
@@ -187,6 +192,9 @@ async def _insert(
         fee_rate=paper.fee,
         slippage=paper.slippage if request.exchange_account_id is None else ZERO,
         event_seq=1,
+        slippage_tolerance_ticks=request.slippage_tolerance_ticks,
+        slippage_tolerance_percentage=request.slippage_tolerance_percentage,
+        max_order_quantity=live.state.contract.max_order_quantity if live is not None else None,
         **(asdict(instrument) if instrument is not None else {}),
     )
     created = await sessions.insert_session(connection, new)

@@ -45,6 +45,12 @@ BLOCKED_AFTER: Mapping[Kind, tuple[Block, bool]] = {
     "FROZEN_LIFTED": ("FROZEN", False),
     "ACCOUNT_RISK": ("ACCOUNT_RISK", True),
     "ACCOUNT_RISK_LIFTED": ("ACCOUNT_RISK", False),
+    "NOT_RECONCILED": ("NOT_RECONCILED", True),
+    "NOT_RECONCILED_LIFTED": ("NOT_RECONCILED", False),
+    "ACCOUNT_REFUSED": ("ACCOUNT_REFUSED", True),
+    "ACCOUNT_REFUSED_LIFTED": ("ACCOUNT_REFUSED", False),
+    "FAILED": ("FAILED", True),
+    "FAILED_LIFTED": ("FAILED", False),
 }
 SILENT_AFTER: Mapping[Kind, bool] = {"FEED_SILENT": True, "FEED_SILENT_LIFTED": False}
 Progress = Callable[[int, int], None]

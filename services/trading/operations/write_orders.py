@@ -87,7 +87,7 @@ class OrderRecord:
         """True for a step that only moves the cursor: it can be repeated from the stored bars after a restart."""
         change = self.change
         effects = change.outcome.must_be_stored or change.intents or change.bookings or change.incidents
-        alters = change.ends or change.freezes or change.thaws or change.ignored != self.state.ignored
+        alters = change.alters_lease or change.ignored != self.state.ignored
         return change.bar is not None and not effects and not alters and self.refusal == self.state.refusal
 
     @property
@@ -278,6 +278,7 @@ async def _admit(connection: Connection, records: Sequence[OrderRecord]) -> Admi
             intent.bar,
             intent.quantity,
             record.now,
+            record.session.max_order_quantity,
         )
         for record, intent in new
         if intent.link_id not in known

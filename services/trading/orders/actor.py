@@ -12,6 +12,7 @@ from decimal import Decimal
 from typing import Protocol
 
 import structlog
+from prometheus_client import Histogram
 
 from services.trading.exchange.venue import (
     KeyRejected,
@@ -19,6 +20,7 @@ from services.trading.exchange.venue import (
     NotSent,
     OutcomeUnknown,
     Refused,
+    StopPassed,
     Venue,
     VenueExecution,
     VenueUnavailable,
@@ -40,6 +42,7 @@ from services.trading.orders.plan import (
     Read,
     Record,
     Recorded,
+    RefusedStop,
     Send,
     SetLeverage,
     SetStop,
@@ -49,7 +52,7 @@ from services.trading.orders.plan import (
     stop_kind,
 )
 from services.trading.orders.planner import plan
-from services.trading.orders.store import Incident, Store
+from services.trading.orders.store import Incident, Loaded, Store
 from shared.chassis.crash_points import point
 from shared.chassis.infrastructure_faults import RETRYABLE_FAULTS
 from shared.strategy.execution.exchange_steps import ExchangeExecution
@@ -59,9 +62,16 @@ from shared.strategy.series import Series
 LONGEST_GATE_S = 2.0  # between asking the gate and calling the exchange: a process that slept longer sends nothing
 BARRIER_S = 5.0  # how long a close waits for the executions of its bar
 OVERLAP = timedelta(minutes=10)  # executions are listed again, because they may be listed late
+FORGET_EVERY = timedelta(days=1)
 RETRY_S = 1.0
 SHORTEST_WAIT_S = 0.01
 FAULT_PAUSE_S = 0.5
+
+UNPROTECTED = Histogram(
+    "trading_position_unprotected_seconds",
+    "How long a position was seen without a stop on the exchange, until it had one or was closed",
+    buckets=(0.1, 0.5, 1, 2, 5, 10, 15, 30, 60, 300),
+)
 
 log = structlog.get_logger()
 
@@ -76,8 +86,13 @@ class Bars(Protocol):
     def next(self, after: datetime | None) -> tuple[Series, int] | None:
         """Return the next confirmed bar that the session has to step through, if it has come."""
 
-    def restore(self, snapshot: Mapping[str, object] | None, last_bar: datetime | None) -> ExchangeExecution:
-        """Return the execution of a snapshot, stepped through the quiet bars up to `last_bar`."""
+    def restore(
+        self, snapshot: Mapping[str, object] | None, last_bar: datetime | None, *, replays: bool = True
+    ) -> ExchangeExecution:
+        """Return the execution of a snapshot, if `replays` stepped through the quiet bars up to `last_bar`.
+
+        Raises CannotStep if it cannot be, or decides something that is not stored.
+        """
 
     def on_close(
         self, execution: ExchangeExecution, series: Series, index: int, refusal: str | None
@@ -114,6 +129,7 @@ class SessionActor:
         self._woken = asyncio.Event()
         self._seen = Observations()
         self._decides = True  # False after a bar that cannot be stepped
+        self._replays = True  # False after one that cannot be stepped again
         self.is_busy = True  # False while nothing is to be done until something happens
 
     def wake(self, *, account_changed: bool = True) -> None:
@@ -123,6 +139,11 @@ class SessionActor:
             self._seen.is_outdated = True
         self.is_busy = True
         self._woken.set()
+
+    @property
+    def is_unprotected(self) -> bool:
+        """Whether the exchange shows a position of the session without a stop."""
+        return self._seen.unprotected_since is not None
 
     async def run(self) -> None:
         loop = asyncio.get_running_loop()
@@ -147,15 +168,25 @@ class SessionActor:
         loaded = await self._store.load()
         if loaded is None:
             return False
-        execution = self._bars.restore(loaded.snapshot, loaded.last_bar)
-        self._book = Book(self._facts, self._store.epoch, execution, loaded)
-        self._since = loaded.since
+        execution = self._restore(loaded)
+        self._book = Book(self._facts, self._store.epoch, execution, loaded, is_behind=not self._replays)
+        self._since = self._forgot_at = loaded.since
         self._read_at: datetime | None = None  # by the exchange's clock
         self._unbooked: list[VenueExecution] = []
         self._book.end_entry_if_done()
-        if not self._decides:
-            self._book.note(Incident("session_failed", f"failed:{loaded.last_bar}"))
+        if not self._decides and not loaded.control.failed:
+            self._book.fail()
+            await self._commit()
         return True
+
+    def _restore(self, loaded: Loaded) -> ExchangeExecution:
+        """Return the execution up to the last bar; if that cannot be had, as it was stored last."""
+        if self._replays:
+            try:
+                return self._bars.restore(loaded.snapshot, loaded.last_bar)
+            except CannotStep:
+                self._decides = self._replays = False
+        return self._bars.restore(loaded.snapshot, loaded.last_bar, replays=False)
 
     async def _pass(self) -> bool:
         """Do the next thing, or wait for it. Returns whether the session has ended."""
@@ -165,22 +196,30 @@ class SessionActor:
         if control is None:
             raise _MemoryBehind
         self._book.control = control
-        found = self._bars.next(self._book.last_bar) if self._decides else None
+        must_read = control.waits and self._seen.view is None  # before it decides again what was ordered already
+        found = self._bars.next(self._book.last_bar) if self._decides and not must_read else None
         if found is not None:
             await self._step(*found)
         else:
-            self._book_until(None)
+            self._book_until(self._next_close() if control.waits else None)
         await self._commit()
         next_plan = plan(self._book, self._seen, self._now(), self._exchange_now())
         if next_plan.records:
             ends = self._apply(next_plan.records)
             await self._commit()
             return ends
-        if next_plan.commands:
-            await self._carry_out(next_plan.commands[0])
+        commands = [each for each in next_plan.commands if not self._unbooked or isinstance(each, Read | Ask)]
+        if commands:
+            await self._carry_out(commands[0])
         elif found is None:
             await self._sleep(next_plan)
         return False
+
+    def _next_close(self) -> datetime | None:
+        """Return the close of the bar after the last one. While a restored database is catching up, executions from
+        then on wait for that bar's step, so that they find the orders that it decides."""
+        last = self._book.last_bar
+        return last + timedelta(milliseconds=2 * self._facts.interval_ms) if last is not None else None
 
     async def _sleep(self, next_plan: Plan) -> None:
         self.is_busy = next_plan.is_deferred or self._woken.is_set()
@@ -236,14 +275,23 @@ class SessionActor:
         self._since = max(self._since, reading.exchange_at - OVERLAP)
         self._read_at = reading.exchange_at
         self._seen.view = View(reading.at, reading.position, reading.orders)
+        if self._since >= self._forgot_at + FORGET_EVERY:
+            self._forgot_at = self._since
+            self._book.forget()
+            self._seen.forget(self._book.intents, self._now())
         return True
 
     def _book_until(self, closes: datetime | None) -> None:
         """Book the executions before this time; None: all, as no bar awaits its step."""
         while self._unbooked and (closes is None or self._unbooked[0].time < closes):
             self._book.book(self._unbooked.pop(0))
-        if self._seen.view is not None and not self._unbooked:
-            observe(self._seen, self._book, self._seen.view)
+        seen = self._seen
+        seen.awaited = frozenset(each.link_id for each in self._unbooked if each.link_id is not None)
+        if seen.view is not None and not self._unbooked:
+            since = seen.unprotected_since
+            observe(seen, self._book, seen.view)
+            if since is not None and seen.unprotected_since is None:
+                UNPROTECTED.observe((seen.view.at - since).total_seconds())
 
     # Records.
 
@@ -312,8 +360,10 @@ class SessionActor:
 
     async def _create(self, intent: Intent) -> Intent:
         """Call the exchange; returns the intent with the outcome."""
+        until, facts = self._send_until(intent), self._facts
+        order = intent.order(facts.symbol, facts.tolerance, until, closes_all=self._book.closes_all(intent))
         try:
-            order_id = await self._venue.create_order(intent.order(self._facts.symbol))
+            order_id = await self._venue.create_order(order)
         except (LinkIdUsed, OutcomeUnknown):
             return intent.to(IntentState.UNKNOWN)
         except Refused as refused:
@@ -326,6 +376,13 @@ class SessionActor:
             self._back_off(f"send:{intent.leg}", error)
             return intent.to(IntentState.INTENT)
         return intent.to(IntentState.ACKED, order_id=order_id)
+
+    def _send_until(self, intent: Intent) -> float | None:
+        """Return when the intent is late, by the loop's clock; None: never."""
+        if intent.send_before is None:
+            return None
+        left = intent.send_before - self._exchange_now()
+        return asyncio.get_running_loop().time() + left.total_seconds()
 
     async def _ask(self, intent: Intent) -> None:
         at = self._now()
@@ -353,15 +410,23 @@ class SessionActor:
         except KeyRejected as error:
             self._back_off(stop_kind(price), error)
         except Refused as refused:
-            self._seen.stop_refused = (price, self._now())
-            detail = {"price": str(price), "code": str(refused.code), "message": refused.message}
-            self._book.note(Incident("stop_refused", f"stop:{price}:{self._book.execution.opened_ms}", detail))
+            self._note_refused_stop(price, refused)
         except (NotSent, OutcomeUnknown) as error:
             self._back_off(stop_kind(price), error)
         else:
             self._adjust_position(stop_loss=price)
             self._wait(stop_kind(price), RETRY_S)
         self._seen.is_outdated = True
+
+    def _note_refused_stop(self, price: Decimal, refused: Refused) -> None:
+        seen, execution = self._seen, self._book.execution
+        seen.stop_refused = RefusedStop(price, self._now(), isinstance(refused, StopPassed))
+        stands = seen.view is not None and seen.view.position.stop_loss is not None
+        detail = {"price": str(price), "code": str(refused.code), "message": refused.message}
+        if stands and not seen.stop_refused.is_passed and execution.position is not None:
+            self._book.note(Incident("stop_not_moved", f"stop:{execution.position.entry_time}", detail))
+        else:
+            self._book.note(Incident("stop_refused", f"stop:{price}:{execution.opened_ms}", detail))
 
     async def _set_leverage(self, leverage: Decimal) -> None:
         try:

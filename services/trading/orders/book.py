@@ -7,11 +7,17 @@ from decimal import Decimal
 from typing import Literal
 from uuid import UUID
 
-from services.trading.exchange.venue import ExecutionKind, OrderOrigin, OrderSide, VenueExecution
-from services.trading.orders.intents import Intent, IntentState, Leg
-from services.trading.orders.link_ids import link_id
+from services.trading.exchange.venue import (
+    ExecutionKind,
+    OrderOrigin,
+    OrderSide,
+    SlippageTolerance,
+    VenueExecution,
+)
+from services.trading.orders.intents import TARGET_LEGS, Intent, IntentState, Leg
+from services.trading.orders.link_ids import is_ours, link_id
 from services.trading.orders.store import Booking, Change, Control, Incident, Loaded
-from shared.contracts.types import new_id, to_ms
+from shared.contracts.types import from_ms, new_id, to_ms
 from shared.strategy.bars import Side
 from shared.strategy.decimals import ZERO, exact, quantised_quotient
 from shared.strategy.execution.exchange_steps import ExchangeExecution
@@ -22,6 +28,7 @@ Rest = Literal["entry", "foreign", "ignored"]
 CLOSING_LEGS: tuple[Leg, ...] = ("exit", "stop", "flatten")
 OF_POSITION = (OrderOrigin.STOP_LOSS, OrderOrigin.TAKE_PROFIT, OrderOrigin.TRAILING_STOP)
 SETTLE_COIN = "USDT"
+MOST_LOST_ATTEMPTS = 8  # of an order that a restored database has lost
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -36,13 +43,24 @@ class SessionFacts:
     interval_ms: int
     entry_deadline: timedelta
     min_order_qty: Decimal
+    tolerance: SlippageTolerance | None = None  # of entries
 
 
 class Book:
     """Changes are applied at once and collected for `take_change`. If that cannot be committed, load a new book."""
 
-    def __init__(self, facts: SessionFacts, epoch: int, execution: ExchangeExecution, loaded: Loaded) -> None:
+    def __init__(
+        self,
+        facts: SessionFacts,
+        epoch: int,
+        execution: ExchangeExecution,
+        loaded: Loaded,
+        *,
+        is_behind: bool = False,
+    ) -> None:
+        """`is_behind`: the execution could not be stepped up to `last_bar`; its stop may have moved since."""
         self.facts = facts
+        self.is_behind = is_behind
         self.execution = execution
         self.control: Control = loaded.control
         self.last_bar = loaded.last_bar
@@ -52,7 +70,9 @@ class Book:
         self.ignored = loaded.ignored
         self.ignored_orders = set(loaded.ignored_orders)
         self._epoch = epoch
-        self.noted: set[str] = set()  # keys of incidents, since it was loaded
+        self.noted: set[str] = set()  # keys of incidents; the store records each once
+        self._done: set[str] = set()  # link ids and execution ids that the next call of `forget` drops
+        self._listed: set[str] = set()
         self._reset()
 
     def _reset(self) -> None:
@@ -119,6 +139,30 @@ class Book:
             intent for intent in self.intents.values() if intent.leg in CLOSING_LEGS and not intent.state.is_final
         ]
 
+    def forget(self) -> None:
+        """Drop the executions and the final orders that the last call found already, but those of the open trade.
+
+        In between, readings must have moved past these executions.
+        """
+        position, interval_ms = self.execution.position, self.facts.interval_ms
+        first = from_ms(position.entry_time - 2 * interval_ms) if position is not None else None
+        done = {
+            link
+            for link, intent in self.intents.items()
+            if intent.state.is_final and (first is None or intent.bar < first)
+        }
+        for link in done & self._done:
+            del self.intents[link]
+        self.booked -= self._listed
+        self._done, self._listed = done, set(self.booked)
+        self.noted.clear()
+
+    def closes_all(self, intent: Intent) -> bool:
+        """Return whether the order has to close whatever there is: it is below the exchange's smallest order, and
+        the whole position is the session's."""
+        is_too_small = intent.leg in CLOSING_LEGS and intent.quantity < self.facts.min_order_qty
+        return is_too_small and not self.ignored and not self.foreign
+
     # Intents and incidents.
 
     def put(self, *intents: Intent) -> None:
@@ -137,6 +181,12 @@ class Book:
         self.control = replace(self.control, frozen=True, answer=None)
         self._flags["freezes"] = True
 
+    def fail(self) -> None:
+        """A bar cannot be stepped: no entries until one is."""
+        self.note(Incident("session_failed", f"failed:{self.last_bar}"))
+        self.control = replace(self.control, failed=True)
+        self._flags["fails"] = True
+
     def end(self) -> None:
         self._flags["ends"] = True
 
@@ -154,7 +204,7 @@ class Book:
         send_before: datetime | None = None,
     ) -> Intent:
         """Return the next attempt of a leg. `side`: of the position."""
-        attempt = len(self.of_leg(leg, bar)) + 1
+        attempt = max((each.attempt for each in self.of_leg(leg, bar)), default=0) + 1
         opens = leg == "entry"
         return Intent(
             intent_id=new_id(),
@@ -180,6 +230,8 @@ class Book:
         """Take over the step of a bar, with the intents of its decisions."""
         self._bar = self.last_bar = bar
         self._add(outcome)
+        if self.control.failed:
+            self._flags["recovers"] = True
         due = bar + timedelta(milliseconds=self.facts.interval_ms)
         intents = []
         for decision in outcome.decisions:
@@ -189,7 +241,8 @@ class Book:
             if decision.kind == "exit":
                 intents.append(self.new_intent("exit", bar, side, qty, decision.reason, now))
                 continue
-            stop = self.execution.provisional_stop(close)
+            # The exchange takes no stop together with a tolerance: it is set once the entry has filled.
+            stop = self.execution.provisional_stop(close) if self.facts.tolerance is None else None
             before = due + self.facts.entry_deadline
             intents.append(
                 self.new_intent("entry", bar, side, qty, "entry", now, stop_loss=stop, send_before=before)
@@ -214,12 +267,34 @@ class Book:
         if execution.kind is ExecutionKind.FUNDING:
             self._bookings.append(Booking(execution, "funding", execution.quantity))
             return
-        intent = self.intents.get(execution.link_id or "")
+        intent = self.intents.get(execution.link_id or "") or self._lost_intent(execution)
         rest: Rest = "entry" if intent is not None and intent.is_entry else "foreign"
         self._allocate(execution, execution.quantity, intent, rest)
         if intent is not None:
             self.put(_filled_by(intent, execution))
         self.end_entry_if_done()
+
+    def _lost_intent(self, execution: VenueExecution) -> Intent | None:
+        """Return the intent of an order of ours that closes the position, and that a restored database has lost."""
+        link, position, stop = execution.link_id, self.execution.position, self.execution.desired_stop()
+        if link is None or not is_ours(link) or link in self.intents:
+            return None
+        if position is None or side_of(execution.side) == position.side:
+            return None
+        entered, left = from_ms(position.entry_time), position.left
+        lost: list[tuple[Leg, datetime, Decimal, Decimal | None, Reason]] = [
+            (TARGET_LEGS[target.level], entered, target.qty, target.price, "take_profit")
+            for target in self.execution.desired_targets()
+        ]
+        lost.append(("stop", entered, left, None, stop[1] if stop is not None else "manual"))
+        lost.append(("flatten", from_ms(self.execution.opened_ms or position.entry_time), left, None, "manual"))
+        for leg, bar, quantity, price, reason in lost:
+            for attempt in range(1, MOST_LOST_ATTEMPTS + 1):
+                if link_id(self.facts.session_id, bar, leg, attempt) == link:
+                    quantity = max(quantity, execution.quantity)
+                    new = self.new_intent(leg, bar, position.side, quantity, reason, execution.time, price=price)
+                    return replace(new, attempt=attempt, link_id=link)
+        return None
 
     def answer_foreign(self, unexplained: Decimal, foreign_orders: Iterable[str]) -> None:
         """Carry out the answer to a foreign change, and allow entries again.
@@ -229,7 +304,10 @@ class Book:
         rest: Rest = "entry" if self.control.answer == "adopt" else "ignored"
         foreign, self.foreign = self.foreign, []
         for booking in foreign:
-            self._allocate(booking.execution, booking.part, None, rest)
+            intent = self._lost_intent(booking.execution) if rest == "entry" else None
+            self._allocate(booking.execution, booking.part, intent, rest)
+            if intent is not None:
+                self.put(_filled_by(intent, booking.execution))
         self.ignored += unexplained
         self._orders_ignored = tuple(foreign_orders)
         self.ignored_orders.update(self._orders_ignored)

@@ -17,7 +17,7 @@ from enum import StrEnum
 from typing import Literal
 from uuid import UUID
 
-from services.trading.exchange.venue import NewOrder, OrderSide, OrderStatus
+from services.trading.exchange.venue import NewOrder, OrderSide, OrderStatus, SlippageTolerance
 from shared.strategy.execution.outcome import Reason
 
 Leg = Literal["entry", "exit", "target-1", "target-2", "target-3", "target-4", "target-5", "stop", "flatten"]
@@ -100,7 +100,7 @@ class Intent:
     side: OrderSide
     quantity: Decimal
     price: Decimal | None  # None: a market order
-    stop_loss: Decimal | None  # the provisional stop, attached at creation
+    stop_loss: Decimal | None  # the provisional stop, attached at creation; None with a slippage tolerance
     reduce_only: bool
     reason: Reason  # of its fills
     strategy_hash: str
@@ -129,7 +129,15 @@ class Intent:
         assert state in TRANSITIONS[self.state], f"{self.leg} {self.state} → {state}"
         return replace(self, state=state, **changes)  # type: ignore[arg-type]
 
-    def order(self, symbol: str) -> NewOrder:
+    def order(
+        self,
+        symbol: str,
+        tolerance: SlippageTolerance | None = None,
+        send_until: float | None = None,
+        *,
+        closes_all: bool = False,
+    ) -> NewOrder:
+        """Return the order to send. `tolerance`: of entries."""
         return NewOrder(
             self.link_id,
             symbol,
@@ -138,4 +146,7 @@ class Intent:
             self.price,
             self.reduce_only,
             self.stop_loss,
+            tolerance if self.is_entry else None,
+            send_until,
+            closes_all,
         )

@@ -1,5 +1,6 @@
 """A plan: the view of the account that it is made from, its records and its commands."""
 
+from collections.abc import Container
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
@@ -36,6 +37,20 @@ class Answer:
     order: VenueOrder | None
 
 
+@dataclass(frozen=True, slots=True)
+class RefusedStop:
+    """A stop that the exchange refused to set; `is_passed`: the price was beyond it."""
+
+    price: Decimal
+    at: datetime
+    is_passed: bool
+
+    def closes(self, view: View) -> bool:
+        """Return whether the position is to be closed instead. An earlier stop that stands stays until there is
+        another level to try, unless the price has passed this one."""
+        return view.at > self.at and (self.is_passed or view.position.stop_loss is None)
+
+
 @dataclass(slots=True)
 class Observations:
     """Facts seen since the book was loaded. A restart loses them, which only delays what follows from them.
@@ -45,12 +60,19 @@ class Observations:
 
     view: View | None = None
     is_outdated: bool = True  # something may have happened since the reading of the view began
+    awaited: frozenset[str] = frozenset()  # link ids of executions that wait for the step of their bar
     differs_since: datetime | None = None  # the position on the exchange is not the expected one
     unprotected_since: datetime | None = None
-    stop_refused: tuple[Decimal, datetime] | None = None  # the price, and when
+    stop_refused: RefusedStop | None = None
     sent: dict[str, datetime] = field(default_factory=dict)  # by link id
     answers: dict[str, Answer] = field(default_factory=dict)
     not_before: dict[str, datetime] = field(default_factory=dict)  # by kind of command, after a failure
+
+    def forget(self, intents: Container[str], now: datetime) -> None:
+        """Drop what is about other orders than these, and waits that are over."""
+        self.sent = {link: at for link, at in self.sent.items() if link in intents}
+        self.answers = {link: answer for link, answer in self.answers.items() if link in intents}
+        self.not_before = {kind: at for kind, at in self.not_before.items() if at > now}
 
 
 @dataclass(frozen=True, slots=True)

@@ -91,7 +91,7 @@ class _Planner:
             self._keep_flat(view)
         else:
             self._keep_position(view, position)
-        if self.book.control.ends:
+        if self.book.control.ends and not self.book.control.waits:
             self._end(view)
 
     def _next_reading(self, view: View) -> datetime:
@@ -141,11 +141,14 @@ class _Planner:
         control, entry = self.book.control, self.book.entry()
         if entry is None or entry.state is not IntentState.INTENT:
             return
+        if control.waits and (self.seen.view is None or entry.link_id in self.seen.awaited):
+            return  # a restored database decides again what was sent long ago
         if control.refuses_entries is not None:
             self._move(entry, IntentState.DROPPED)
         elif entry.send_before is not None and self.exchange_now > entry.send_before:
             self._move(entry, IntentState.STALE)
-            self._note(Incident("entry_stale", f"stale:{entry.link_id}"))
+            detail = {"message": "its account was not reconciled in time"} if control.waits else {}
+            self._note(Incident("entry_stale", f"stale:{entry.link_id}", detail))
         elif entry.send_before is not None:
             self._look_again(entry.send_before + timedelta(milliseconds=1))
 
@@ -190,18 +193,26 @@ class _Planner:
         elif order.status.is_open and intent.state is IntentState.UNKNOWN:
             self._move(intent, IntentState.ACKED, order_id=order.order_id)
             return
-        elif not order.status.is_open and order.filled == intent.filled:
+        elif not order.status.is_open and (order.filled == intent.filled or self._agrees(view, order)):
             self._close_intent(intent, order)
             return
         else:  # the account was read before it showed the order, or before its executions came
             self._command(Read(), "read", not_before=max(again, view.at + FIRST_POLL))
         self._command(Ask(intent), f"ask:{intent.link_id}", not_before=again)
 
+    def _agrees(self, view: View, order: VenueOrder) -> bool:
+        """Return whether book and account agree although executions of a closed order are not its intent's: they
+        were booked before a restored database decided it again."""
+        is_settled = view.at >= order.updated_at + SETTLE
+        return is_settled and not self.seen.awaited and self.seen.differs_since is None
+
     def _close_intent(self, intent: Intent, order: VenueOrder) -> None:
         state = STATE_OF_STATUS[order.status]
         if state is IntentState.REJECTED and intent.filled:
             state = IntentState.CANCELLED
-        if state is IntentState.REJECTED:
+        is_demanded = self.book.control.ends or self.book.control.flatten is not None
+        unfilled = intent.is_entry and not intent.filled and order.reason is not None and not is_demanded
+        if state is IntentState.REJECTED or unfilled:
             self._note(refusal_of(intent, order.reason or "rejected"))
         self._move(intent, state, order_id=order.order_id, venue_message=order.reason)
 
@@ -217,7 +228,10 @@ class _Planner:
     # Foreign changes.
 
     def _watch_foreign(self, view: View) -> None:
+        """While the account is not reconciled, what looks foreign may be what a restored database has lost."""
         control = self.book.control
+        if control.waits:
+            return
         orders = [order for order in view.orders if self._is_foreign(order)]
         since = self.seen.differs_since
         differs = since is not None and view.at >= since + SETTLE
@@ -268,6 +282,8 @@ class _Planner:
 
         A foreign position that is ignored holds entries back too: the exchange would merge the two.
         """
+        if self.book.control.waits:
+            return
         leverage = self.book.facts.leverage
         if self.book.execution.equity <= ZERO:
             self._move(entry, IntentState.DROPPED)
@@ -310,7 +326,7 @@ class _Planner:
             self._note(Incident("unprotected", f"no_stop:{book.execution.opened_ms}"))
             return "manual"
         refused = self.seen.stop_refused
-        if refused is not None and refused[0] == desired[0] and view.at > refused[1]:
+        if refused is not None and refused.price == desired[0] and refused.closes(view):
             return desired[1]
         since = self.seen.unprotected_since
         if since is not None and view.at >= since + UNPROTECTED_CLOSES:
@@ -383,17 +399,17 @@ class _Planner:
                     self._wake(since + limit)
             if view.at < since + UNPROTECTED_CLOSES <= self.now:
                 self._command(Read(), "read", not_before=view.at + FIRST_POLL)
-        if desired is None or desired[0] == current:
+        if desired is None or desired[0] == current or (self.book.is_behind and current is not None):
             return
         if self.book.execution.pending_exit is not None and current is not None:
             return
         if self.book.execution.pending_entry is not None and current is not None:
             return
         refused = self.seen.stop_refused
-        if refused is not None and refused[0] == desired[0]:
-            self._command(Read(), "read", not_before=view.at + FIRST_POLL)
-        else:
+        if refused is None or refused.price != desired[0]:
             self._command(SetStop(desired[0]), stop_kind(desired[0]))
+        elif view.at <= refused.at:
+            self._command(Read(), "read", not_before=view.at + FIRST_POLL)
 
     def _keep_targets(self, position: Position) -> None:
         bar, unplaced = from_ms(position.entry_time), position.left

@@ -26,20 +26,25 @@ class Control:
     `refusal`: the code that refuses entries (`paused`, `plan_limit`, `kill_switch`, `account_risk`,
     `platform_frozen`, …), or None. `flatten`: the reason with which everything is closed, or None. `ends`: the
     session ends once it is flat (a stop); without it, a kill switch that flattens leaves the session running.
+    `waits`: the account is not reconciled since the database was started or restored: entries wait at the gate, and
+    the database may lack what was ordered.
     `frozen`: a foreign change is recorded that a person has to answer; `answer` is their answer, until a `Change`
-    carries `thaws`.
+    carries `thaws`. `failed`: a bar could not be stepped, and none has been since.
     """
 
     refusal: str | None = None
     flatten: Reason | None = None
     ends: bool = False
+    waits: bool = False
     frozen: bool = False
     answer: FreezeAnswer | None = None
+    failed: bool = False
 
     @property
     def refuses_entries(self) -> str | None:
         """Return the code with which entries are refused, or None."""
-        return self.refusal or self.flatten or ("frozen" if self.frozen else None)
+        own = "frozen" if self.frozen else "session_failed" if self.failed else None
+        return self.refusal or self.flatten or own
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +68,9 @@ class Booking:
 class Incident:
     """Something that the tenant is notified of. A store records each `key` of a session once.
 
-    Kinds: `order_refused`, `unprotected`, `stop_refused`, `foreign_change`, `leverage_refused`, `key_rejected`,
-    `fee_in_other_coin`, `entry_stale`, `unknown_order`. `detail` is shown: the exchange's words, a quantity, …
+    Kinds: `order_refused`, `unprotected`, `stop_refused`, `stop_not_moved`, `foreign_change`, `leverage_refused`,
+    `key_rejected`, `fee_in_other_coin`, `entry_stale`, `unknown_order`, `session_failed`, `taken_over`. `detail` is
+    shown: the exchange's words, a quantity, …
     """
 
     kind: str
@@ -92,8 +98,14 @@ class Change:
     ignored: Decimal = Decimal(0)
     freezes: bool = False
     thaws: bool = False
+    fails: bool = False  # a bar cannot be stepped: no entries until one is
+    recovers: bool = False
     ignored_orders: tuple[str, ...] = ()  # ids of foreign orders that a person's answer lets stand
     ends: bool = False  # the stop is done: flat, and no order of the session is open
+
+    @property
+    def alters_lease(self) -> bool:
+        return self.ends or self.freezes or self.thaws or self.fails or self.recovers
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +154,8 @@ class Store(Protocol):
         """Move intents from INTENT to SENDING with `sent_at` = now, in one statement. Returns those moved.
 
         Only under the lease, and an entry only while `Control` allows entries (no refusal, not frozen, no flatten):
-        after the commit of a kill switch, no entry passes. Only an intent that was returned may be sent.
+        after the commit of a kill switch, no entry passes. None passes either while the account is not reconciled
+        (`Control.waits`). Only an intent that was returned may be sent.
         None: the lease is lost.
         """
 

@@ -6,6 +6,7 @@ from uuid import UUID
 
 from services.trading.domain import FEED_SILENT, REFUSALS, Block, Entries
 from services.trading.orders.store import Control, FreezeAnswer
+from services.trading.queries.reconciliations import is_reconciled
 from services.trading.queries.sessions import SessionLease
 from shared.chassis.postgres import Connection
 from shared.chassis.row_arrays import arrays_of
@@ -20,22 +21,26 @@ class _Row(NamedTuple):
     flatten: Reason | None
     frozen_answer: FreezeAnswer | None
     allows: Entries
+    is_reconciled: bool
 
     @property
     def control(self) -> Control:
         refusal = REFUSALS.get(self.allows, FEED_SILENT if self.is_silent else None)
         frozen = "FROZEN" in self.blocked_by
-        return Control(refusal, self.flatten, self.entries == "STOPPING", frozen, self.frozen_answer)
+        waits = not self.is_reconciled and "NOT_RECONCILED" not in self.blocked_by
+        failed = "FAILED" in self.blocked_by
+        return Control(refusal, self.flatten, self.entries == "STOPPING", waits, frozen, self.frozen_answer, failed)
 
 
 async def read_controls(connection: Connection, leases: Sequence[SessionLease]) -> dict[UUID, Control]:
     """Return what is demanded of the sessions whose leases are still held under this epoch."""
     rows = await connection.fetch(
-        """
+        f"""
         SELECT l.session_id, l.entries, l.blocked_by, l.silent_since IS NOT NULL, l.flatten, l.frozen_answer,
-               l.allows
+               l.allows, {is_reconciled("s.user_id", "s.exchange_account_id")}
         FROM session_leases AS l JOIN unnest($1::bigint[], $2::uuid[], $3::bigint[])
              AS held (user_id, session_id, epoch) USING (user_id, session_id, epoch)
+             JOIN user_trading_sessions AS s USING (user_id, session_id)
         """,
         *arrays_of([(lease.user_id, lease.session_id, lease.epoch) for lease in leases]),
     )

@@ -8,6 +8,7 @@ from typing import NamedTuple
 from uuid import UUID
 
 from services.trading.orders.intents import Intent, IntentState
+from services.trading.queries.reconciliations import is_reconciled
 from shared.chassis.listing import Order, Slice
 from shared.chassis.postgres import Connection
 from shared.chassis.row_arrays import arrays_of, unnest
@@ -68,8 +69,9 @@ UPSERT_INTENTS = f"""
     RETURNING i.intent_id
 """
 # An entry passes only while the lease allows entries. A transaction that stops entries locks the lease FOR UPDATE
-# first, which conflicts with the key share, so that no entry passes after its commit.
-PASS_GATE = """
+# first, which conflicts with the key share, so that no entry passes after its commit. None passes for an account
+# that is not reconciled in this very database.
+PASS_GATE = f"""
     WITH held AS (
         SELECT l.user_id, l.session_id, l.allows = 'ALLOWED' AND l.flatten IS NULL AS enters
         FROM unnest($1::bigint[], $2::uuid[], $3::bigint[]) AS mine (user_id, session_id, epoch)
@@ -85,7 +87,8 @@ PASS_GATE = """
               AND (i.leg <> 'entry' OR held.enters AND (i.send_before IS NULL OR i.send_before >= wanted.now)
                    AND NOT EXISTS (SELECT FROM account_risk AS r
                                    WHERE r.user_id = i.user_id AND r.exchange_account_id = i.exchange_account_id
-                                         AND r.breached_at IS NOT NULL))
+                                         AND r.breached_at IS NOT NULL)
+                   AND {is_reconciled("i.user_id", "i.exchange_account_id")})
         RETURNING i.session_id, i.link_id
     )
     SELECT held.session_id, passed.link_id FROM held LEFT JOIN passed USING (session_id)

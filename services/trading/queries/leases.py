@@ -59,11 +59,11 @@ async def claim(connection: Connection, worker: str, limit: int) -> list[Session
         f"""
         UPDATE session_leases AS l SET worker = $1, epoch = l.epoch + 1, expires_at = now() + $2
         FROM (
-            SELECT user_id, session_id FROM session_leases
+            SELECT user_id, session_id, worker FROM session_leases
             WHERE worker IS NULL OR expires_at < now() ORDER BY created_at LIMIT $3 FOR UPDATE SKIP LOCKED
         ) AS free
         WHERE l.user_id = free.user_id AND l.session_id = free.session_id
-        RETURNING {OF_LEASE}
+        RETURNING {OF_LEASE}, free.worker IS NOT NULL AS taken_over
         """,
         worker,
         LEASE,

@@ -15,6 +15,7 @@ from services.trading.domain import (
     SessionTotals,
     Waiting,
 )
+from services.trading.exchange.venue import SlippageTolerance
 from shared.chassis.errors import require_found
 from shared.chassis.listing import Order, Slice
 from shared.chassis.postgres import Connection, insert_of
@@ -52,6 +53,9 @@ class NewSession:
     slippage: Decimal
     event_seq: int
     exchange_account_id: UUID | None = None
+    slippage_tolerance_ticks: int | None = None
+    slippage_tolerance_percentage: Decimal | None = None
+    max_order_quantity: Decimal | None = None
     tick_size: Decimal | None = None
     qty_step: Decimal | None = None
     min_order_qty: Decimal | None = None
@@ -97,6 +101,14 @@ class SessionRow(NewSession):
         )
 
     @property
+    def tolerance(self) -> SlippageTolerance | None:
+        """How far from the price at arrival an entry may fill."""
+        if self.slippage_tolerance_ticks is not None:
+            return SlippageTolerance("TICKS", Decimal(self.slippage_tolerance_ticks))
+        percentage = self.slippage_tolerance_percentage
+        return SlippageTolerance("PERCENT", percentage) if percentage is not None else None
+
+    @property
     def limits(self) -> ConfigurationLimits:
         """The bot configuration's limits when the session was started."""
         return ConfigurationLimits(
@@ -128,7 +140,8 @@ INSERT_SESSION = insert_of("user_trading_sessions", NewSession.__dataclass_field
 
 @dataclass(frozen=True)
 class SessionLease:
-    """A worker's right to step a session; every write carries the epoch."""
+    """A worker's right to step a session; every write carries the epoch. `taken_over`: the worker before did not
+    release it, as it was claimed."""
 
     user_id: int
     session_id: UUID
@@ -136,6 +149,7 @@ class SessionLease:
     entries: Entries
     silent_since: datetime | None = None  # no bar has come since then, by the exchange's clock
     waiting_for: Awaited | None = None
+    taken_over: bool = False
 
 
 async def insert_session(connection: Connection, new: NewSession) -> SessionRow:

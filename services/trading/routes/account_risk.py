@@ -7,11 +7,12 @@ from pydantic import Field
 
 from services.trading.operations.account_risk import get_risk, resume, set_risk
 from services.trading.queries.account_risk import RiskRow
+from services.trading.queries.reconciliations import find_reconciled
 from services.trading.risk import RiskSettings
 from services.trading.venue_clock import VenueClock
 from shared.chassis.http.app import Call, Reply, tagged
 from shared.chassis.http.routes import Routes, endpoint
-from shared.chassis.postgres import Database
+from shared.chassis.postgres import Connection, Database
 from shared.contracts.amounts import Positive
 from shared.contracts.examples import NOW, example
 from shared.contracts.types import Amount, BodyModel, Instant, ViewModel
@@ -69,15 +70,22 @@ class BreachView(ViewModel):
 
 class RiskStateView(ViewModel):
     """`breach`: no session of the account enters until you resume; null: the limits hold. `equity` is that of the
-    wallet as last read, `highest_equity` its highest since you resumed last."""
+    wallet as last read, `highest_equity` its highest since you resumed last.
 
-    model_config = example(equity="10321.5", highest_equity="10400", breach=None, resumed_at=None)
+    `reconciled_at`: when the account was last compared with what the platform knows of it. Null: not since the
+    platform's database was started or restored, or the exchange has something that is not known; no entry is sent
+    until then."""
+
+    model_config = example(
+        equity="10321.5", highest_equity="10400", breach=None, resumed_at=None, reconciled_at=NOW
+    )
 
     exchange_account_id: UUID
     equity: Amount | None
     highest_equity: Amount | None
     breach: BreachView | None
     resumed_at: Instant | None
+    reconciled_at: Instant | None
 
 
 class AccountRiskRoutes(Routes):
@@ -101,16 +109,17 @@ class AccountRiskRoutes(Routes):
     async def get_risk_state(self, call: Call) -> RiskStateView:
         user_id, account_id = call.principal.user_id, call.uuid()
         async with self._database.tenant(user_id) as connection:
-            return _state(account_id, await get_risk(connection, user_id, account_id))
+            return await _state(connection, user_id, account_id, await get_risk(connection, user_id, account_id))
 
     @endpoint("POST", PATH + "/resume", "Allow entries again after a breach", scope="trade")
     async def resume_account(self, call: Call) -> RiskStateView:
         account_id, now = call.uuid(), self._clock.last_seen or call.now
         async with call.transaction() as connection:
-            return _state(account_id, await resume(connection, call.principal.user_id, account_id, now))
+            row = await resume(connection, call.principal.user_id, account_id, now)
+            return await _state(connection, call.principal.user_id, account_id, row)
 
 
-def _state(account_id: UUID, row: RiskRow) -> RiskStateView:
+async def _state(connection: Connection, user_id: int, account_id: UUID, row: RiskRow) -> RiskStateView:
     breach = None
     if row.breached_at is not None:
         breach = BreachView.model_validate(
@@ -127,6 +136,7 @@ def _state(account_id: UUID, row: RiskRow) -> RiskStateView:
         highest_equity=row.highest_equity,
         breach=breach,
         resumed_at=row.resumed_at,
+        reconciled_at=await find_reconciled(connection, user_id, account_id),
     )
 
 

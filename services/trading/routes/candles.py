@@ -9,7 +9,7 @@ from services.trading.bybit_api import VENUE
 from services.trading.listed_series import Listing
 from services.trading.queries import candles
 from services.trading.routes.listed_series import check_series
-from shared.chassis.errors import InvalidInput, NotFound, Unavailable
+from shared.chassis.errors import ExchangeUnreachable, InvalidInput, NotFound
 from shared.chassis.http.app import Call
 from shared.chassis.http.paging import ListQuery, Page, decode_sorted, encode_sorted, invalid_cursor, page_of
 from shared.chassis.http.routes import Routes, endpoint
@@ -85,7 +85,7 @@ class CandleRoutes(Routes):
         "GET",
         "/v1/candles",
         "List confirmed candles of a series that is traded or watched, newest first",
-        errors=(Unavailable,),
+        errors=(ExchangeUnreachable,),
     )
     async def list_candles(self, call: Call, query: CandlesQuery) -> Page[CandleView]:
         generation, wanted = query.parse_cursor()
@@ -103,7 +103,7 @@ class CandleRoutes(Routes):
         "GET",
         "/internal/v1/candles",
         "List the last candles up to a time, for other services",
-        errors=(NotFound, Unavailable),
+        errors=(NotFound, ExchangeUnreachable),
         callers=frozenset(("analytics", "notifications")),
     )
     async def list_history(self, call: Call, query: HistoryQuery) -> HistoryView:

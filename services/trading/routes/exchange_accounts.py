@@ -22,7 +22,6 @@ from services.trading.errors import (
     ExchangeAccountKnown,
     ExchangeAccountRefused,
     ExchangeAccountsFull,
-    ExchangeUnreachable,
     LiveTradingOff,
     SecretUnreadable,
 )
@@ -37,7 +36,7 @@ from services.trading.routes.exchange_account_views import (
     credentials_of,
     key_example,
 )
-from shared.chassis.errors import Conflict, NameTaken, Unavailable
+from shared.chassis.errors import Conflict, ExchangeUnreachable, NameTaken, Unavailable
 from shared.chassis.http.app import Call, Reply, created, tagged
 from shared.chassis.http.paging import ListQuery, Page
 from shared.chassis.http.routes import Routes, endpoint

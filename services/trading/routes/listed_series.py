@@ -5,7 +5,7 @@ from typing import NamedTuple
 from services.trading.bybit_api import UnknownSymbol
 from services.trading.exchange.venue import VenueUnavailable
 from services.trading.listed_series import Listing, UnknownInterval
-from shared.chassis.errors import InvalidInput, Unavailable
+from shared.chassis.errors import ExchangeUnreachable, InvalidInput
 
 
 class FieldFault(NamedTuple):
@@ -16,7 +16,7 @@ class FieldFault(NamedTuple):
 async def check_series(
     listing: Listing, symbol: str, interval: str, interval_fault: FieldFault | None = None
 ) -> None:
-    """Check that the exchange has the series. Raises InvalidInput, Unavailable.
+    """Check that the exchange has the series. Raises InvalidInput, ExchangeUnreachable.
 
     `interval_fault` is the fault to report for an unknown interval; by default it points to `$.interval`.
     """
@@ -28,13 +28,9 @@ async def check_series(
         default = FieldFault("$.interval", f"the exchange has no candles of {symbol} at this interval")
         raise InvalidInput(errors=[(interval_fault or default)._asdict()]) from error
     except VenueUnavailable as error:
-        raise venue_unavailable() from error
+        raise ExchangeUnreachable from error
 
 
 def unknown_symbol() -> InvalidInput:
     fault = FieldFault("$.symbol", "the exchange lists no such linear contract")
     return InvalidInput(errors=[fault._asdict()])
-
-
-def venue_unavailable() -> Unavailable:
-    return Unavailable("the exchange does not answer at the moment", retry_after_s=2)

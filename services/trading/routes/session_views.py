@@ -38,8 +38,13 @@ class WaitingView(ViewModel):
 class SessionView(ViewModel):
     """`entries` tells whether a running session may enter, or what prevents it: a pause, the plan's limits, a kill
     switch, a foreign change on the exchange that awaits `adopt` or `ignore` (`FROZEN`), a breached limit of the
-    account, or a stop. `reason` is why it was stopped. A live session is `STOPPING` until its orders are cancelled
-    and its position is closed on the exchange. `funding`, paid if positive, is not part of `pnl`."""
+    account, something on it that the platform does not know (`NOT_RECONCILED`), a check that refused it
+    (`ACCOUNT_REFUSED`), an error of ours (`FAILED`), or a stop. `reason` is why it was stopped. A live session is
+    `STOPPING` until its orders are cancelled and its position is closed on the exchange. `funding`, paid if
+    positive, is not part of `pnl`.
+
+    `slippage_tolerance_…` limits how far from the price at arrival its entries may fill; an entry above
+    `max_order_quantity`, the exchange's largest market order at its start, is refused."""
 
     model_config = example(
         status="ACTIVE", reason=None, total_fills=2, waiting_for=None, exchange_account_id=None, funding="0"
@@ -71,6 +76,9 @@ class SessionView(ViewModel):
     fingerprint: str
     fee_rate: Amount
     slippage: Amount
+    slippage_tolerance_ticks: int | None
+    slippage_tolerance_percentage: Amount | None
+    max_order_quantity: Amount | None
     notes: str | None
     first_bar_time: Instant | None
     last_bar_time: Instant | None
@@ -124,6 +132,9 @@ def session_view(row: SessionRow, state: RunState | None) -> SessionView:
         fingerprint=row.fingerprint,
         fee_rate=row.fee_rate,
         slippage=row.slippage,
+        slippage_tolerance_ticks=row.slippage_tolerance_ticks,
+        slippage_tolerance_percentage=row.slippage_tolerance_percentage,
+        max_order_quantity=row.max_order_quantity,
         notes=row.notes,
         first_bar_time=row.first_bar,
         last_bar_time=row.last_bar,

@@ -3,9 +3,10 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal
+from decimal import Decimal
+from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from services.trading.bybit_api import UnknownSymbol
 from services.trading.errors import (
@@ -34,15 +35,15 @@ from services.trading.operations.start_session import (
 from services.trading.operations.stop_session import stop_session
 from services.trading.queries import entitlements, sessions, strategies
 from services.trading.queries.sessions import RunState, SessionFilter, SessionRow
-from services.trading.routes.listed_series import FieldFault, check_series, unknown_symbol, venue_unavailable
+from services.trading.routes.listed_series import FieldFault, check_series, unknown_symbol
 from services.trading.routes.session_views import LimitsView, SessionView, session_view
 from services.trading.venue_clock import VenueClock
-from shared.chassis.errors import AccountNotReady, InvalidInput, PlanLimitReached, Unavailable
+from shared.chassis.errors import AccountNotReady, ExchangeUnreachable, InvalidInput, PlanLimitReached
 from shared.chassis.http.app import Call, Reply, created, tagged
 from shared.chassis.http.paging import ListQuery, Page
 from shared.chassis.http.routes import Routes, endpoint
 from shared.chassis.postgres import Connection, Database
-from shared.contracts.amounts import Positive
+from shared.contracts.amounts import Positive, places_of
 from shared.contracts.examples import example, example_id
 from shared.contracts.texts import Text
 from shared.contracts.types import BodyModel, Id, Instant
@@ -52,14 +53,31 @@ from shared.strategy.bars import Instrument
 PATH = "/v1/sessions"
 
 
+def _check_tolerance(percentage: Decimal) -> Decimal:
+    """Raises ValueError."""
+    if not Decimal("0.01") <= percentage <= 10 or places_of(percentage) > 2:
+        raise ValueError("must be 0.01 to 10, with at most 2 decimals")
+    return percentage
+
+
+Tolerance = Annotated[Positive, AfterValidator(_check_tolerance)]
+
+
 class StartBody(BodyModel):
-    """A LIVE session trades on an exchange account, with `initial_balance` as its share of the account's equity."""
+    """A LIVE session trades on an exchange account, with `initial_balance` as its share of the account's equity.
+
+    `slippage_tolerance_ticks` (1 to 10000) or `slippage_tolerance_percentage` (0.01 to 10, two decimals): how far
+    from the price at arrival its entries may fill; the exchange cancels the rest. Null: without a limit. An entry
+    with one carries no stop: it is set as soon as the entry has filled.
+    """
 
     model_config = example(
         bot_configuration_id=example_id("bot_configuration_id"),
         mode="PAPER",
         initial_balance="10000",
         notes="Small, to begin with",
+        slippage_tolerance_ticks=None,
+        slippage_tolerance_percentage=None,
     )
 
     strategy_id: Id
@@ -70,11 +88,16 @@ class StartBody(BodyModel):
     initial_balance: Positive
     notes: Text | None = None
     exchange_account_id: Id | None = None
+    slippage_tolerance_ticks: int | None = Field(default=None, ge=1, le=10_000)
+    slippage_tolerance_percentage: Tolerance | None = None
 
     @model_validator(mode="after")
     def _is_live(self) -> "StartBody":
-        if self.mode == "PAPER" and self.exchange_account_id is not None:
-            raise ValueError("a PAPER session has no exchange_account_id")
+        live = ("exchange_account_id", "slippage_tolerance_ticks", "slippage_tolerance_percentage")
+        if self.mode == "PAPER" and (given := [name for name in live if getattr(self, name) is not None]):
+            raise ValueError(f"a PAPER session has no {given[0]}")
+        if self.slippage_tolerance_ticks is not None and self.slippage_tolerance_percentage is not None:
+            raise ValueError("give slippage_tolerance_ticks or slippage_tolerance_percentage, not both")
         return self
 
 
@@ -146,7 +169,7 @@ class SessionRoutes(Routes):
             SymbolInUse,
             ForeignPosition,
             KillSwitchOn,
-            Unavailable,
+            ExchangeUnreachable,
         ),
         scope="trade",
     )
@@ -160,6 +183,8 @@ class SessionRoutes(Routes):
             body.initial_balance,
             body.notes,
             body.exchange_account_id,
+            body.slippage_tolerance_ticks,
+            body.slippage_tolerance_percentage,
         )
         await call.replay_if_answered()
         async with self._database.tenant(call.principal.user_id) as connection:
@@ -179,7 +204,8 @@ class SessionRoutes(Routes):
         return created(session_view(row, RunState("ALLOWED", None)), f"{PATH}/{row.session_id}")
 
     async def _live_start(self, user_id: int, body: StartBody) -> LiveStart | None:
-        """Ask the exchange, with the account's key, what the symbol has. Raises InvalidInput, Unavailable."""
+        """Ask the exchange, with the account's key, what the symbol has. Raises InvalidInput,
+        ExchangeUnreachable."""
         if body.exchange_account_id is None:
             return None
         try:
@@ -188,12 +214,12 @@ class SessionRoutes(Routes):
             reason = f"the exchange rejects the account's key: {error.message}"
             raise InvalidInput(errors=[{"path": "$.exchange_account_id", "reason": reason}]) from error
         except VenueUnavailable as error:
-            raise venue_unavailable() from error
+            raise ExchangeUnreachable from error
         return LiveStart(body.exchange_account_id, state, self._live.allows_live)
 
     async def _venue_facts(self, symbol: str, interval: str | None) -> tuple[datetime, Instrument]:
         """Return the exchange's current time and instrument. Raises InvalidInput if it does not have the series,
-        Unavailable if it does not answer."""
+        ExchangeUnreachable if it does not answer."""
         if interval is not None:
             reason = f"its interval is {interval}, at which the exchange has no candles of {symbol}"
             await check_series(self._listing, symbol, interval, FieldFault("$.strategy_id", reason))
@@ -202,7 +228,7 @@ class SessionRoutes(Routes):
         except UnknownSymbol as error:
             raise unknown_symbol() from error
         except VenueUnavailable as error:
-            raise venue_unavailable() from error
+            raise ExchangeUnreachable from error
 
     @endpoint("GET", PATH, "List your sessions, newest first")
     async def list_sessions(self, call: Call, query: SessionsQuery) -> Page[SessionView]:

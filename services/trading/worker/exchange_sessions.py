@@ -1,11 +1,10 @@
-"""The live sessions of a worker: an actor for each; for each account, a stream and a regular look at the wallet."""
+"""The live sessions of a worker: an actor for each; for each account, a stream and a regular look at all of it."""
 
 import asyncio
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from uuid import UUID
 
-import structlog
 from prometheus_client import Gauge
 
 from services.trading.connected_accounts import ConnectedAccounts, OpenedAccount
@@ -13,25 +12,25 @@ from services.trading.custody.queries import list_key_versions
 from services.trading.exchange.bybit_venue import BybitVenue
 from services.trading.exchange.exchange import Exchange
 from services.trading.exchange.private_stream import StreamGap, StreamItem
-from services.trading.exchange.venue import KeyRejected, VenueUnavailable, VenueWallet
-from services.trading.operations.account_risk import note_equity
-from services.trading.operations.block_entries import block_account
+from services.trading.exchange.venue import VenueWallet
 from services.trading.orders.account_readings import AccountReadings
 from services.trading.orders.actor import SessionActor
-from services.trading.orders.postgres_store import OrderWriter, PostgresStore
 from services.trading.venue_clock import VenueClock
+from services.trading.worker.account_watch import AccountWatch
 from services.trading.worker.live_session import LiveSession
+from services.trading.worker.postgres_store import OrderWriter, PostgresStore
 from services.trading.worker.session_bars import SessionBars, facts_of
-from shared.chassis.infrastructure_faults import RETRYABLE_FAULTS
 from shared.chassis.postgres import Database
 from shared.market.contiguous_series import ContiguousSeries
 
-LOOK_AT_WALLET_EVERY_S = 60.0
-
 RUNNING = Gauge("trading_live_sessions_running", "Live sessions that this worker runs")
+UNPROTECTED = Gauge("trading_positions_unprotected", "Positions that the exchange shows without a stop")
+UNRECONCILED = Gauge(
+    "trading_accounts_unreconciled",
+    "Accounts of live sessions of this worker whose entries wait for reconciliation",
+)
 BUSY = Gauge("trading_live_sessions_busy", "Live sessions with something to do at the exchange or to write")
 
-log = structlog.get_logger()
 AccountName = tuple[int, UUID]
 OnEnd = Callable[[LiveSession, Exception | None], None]
 
@@ -52,6 +51,7 @@ class _Account:
     opened: OpenedAccount
     venue: BybitVenue
     readings: AccountReadings
+    watch: AccountWatch
     sessions: dict[UUID, _Trading] = field(default_factory=dict)
     tasks: list[asyncio.Task[None]] = field(default_factory=list)
 
@@ -71,6 +71,8 @@ class ExchangeSessions:
         self._accounts: dict[AccountName, _Account] = {}
         RUNNING.set_function(lambda: sum(1 for _ in self._running()))
         BUSY.set_function(lambda: self.busy)
+        UNPROTECTED.set_function(lambda: sum(each.actor.is_unprotected for each in self._running()))
+        UNRECONCILED.set_function(lambda: sum(not each.watch.is_reconciled for each in self._accounts.values()))
 
     async def start(
         self,
@@ -85,7 +87,8 @@ class ExchangeSessions:
         """
         await self.stop(session.row.session_id)
         account = await self._account_of(session)
-        store = PostgresStore(self._writer, session.lease, lambda: self._clock.estimated)
+        watch = account.watch
+        store = PostgresStore(self._writer, session.lease, lambda: self._clock.estimated, watch.look_again)
         bars = SessionBars(session, series)
         clock = self._clock
         actor = SessionActor(
@@ -158,12 +161,13 @@ class ExchangeSessions:
             return known
         opened = await self._connected.open(*name)
         venue = self._exchange.venue(opened.account)
+        watch = AccountWatch(self._database, name, venue, self._clock, lambda: self.wake(account.sessions))
         readings = AccountReadings(venue, lambda: self._clock.steady, lambda: self._clock.estimated)
-        account = _Account(opened, venue, readings)
+        account = _Account(opened, venue, readings, watch)
         stream = self._exchange.stream(opened.account, lambda item: self._on_item(account, item))
         account.tasks = [
             asyncio.create_task(stream.run(self._stop)),
-            asyncio.create_task(self._watch_wallet(name, account)),
+            asyncio.create_task(watch.run()),
         ]
         self._accounts[name] = account
         return account
@@ -175,22 +179,6 @@ class ExchangeSessions:
         for trading in account.sessions.values():
             if isinstance(item, StreamGap) or item.symbol == trading.session.row.symbol:
                 trading.actor.wake()
-
-    async def _watch_wallet(self, name: AccountName, account: _Account) -> None:
-        """Note the account's equity each minute, for its risk limits."""
-        user_id, account_id = name
-        while True:
-            try:
-                wallet = await account.venue.get_wallet()
-                now = self._clock.estimated
-                async with self._database.tenants([user_id]) as connection:
-                    breached = await note_equity(connection, user_id, account_id, wallet.equity, now)
-                if breached:
-                    async with self._database.tenant(user_id) as connection:
-                        await block_account(connection, user_id, account_id, now)
-            except (VenueUnavailable, KeyRejected, *RETRYABLE_FAULTS) as error:
-                log.warning("wallet_not_read", exchange_account_id=str(account_id), error=repr(error))
-            await asyncio.sleep(LOOK_AT_WALLET_EVERY_S)
 
     def _ended(
         self,

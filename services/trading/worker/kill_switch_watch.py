@@ -32,12 +32,12 @@ class KillSwitchWatch:
         self._flat: dict[UUID, datetime] = {}
 
     async def observe(self, held: Mapping[UUID, SessionLease]) -> None:
-        killed = [lease for lease in held.values() if lease.entries == "KILL_SWITCH"]
-        if not killed:
+        stopped = [lease for lease in held.values() if lease.entries != "ALLOWED"]  # a pause hides a switch
+        if not stopped:
             return
-        users = {lease.user_id for lease in killed}
+        users = {lease.user_id for lease in stopped}
         async with self._database.tenants(users) as connection:
-            effects = await measure_switches(connection, users, [lease.session_id for lease in killed])
+            effects = await measure_switches(connection, users, [lease.session_id for lease in stopped])
         for effect in effects:
             if effect.stopped_s is not None and self._stopped.get(effect.session_id) != effect.killed_at:
                 self._stopped[effect.session_id] = effect.killed_at

@@ -31,11 +31,17 @@ class SessionBars:
         index = self._session.bars_ahead(self._series.bars).start
         return (self._series, index) if index < len(self._series) else None
 
-    def restore(self, snapshot: Mapping[str, object] | None, last_bar: datetime | None) -> ExchangeExecution:
+    def restore(
+        self, snapshot: Mapping[str, object] | None, last_bar: datetime | None, *, replays: bool = True
+    ) -> ExchangeExecution:
         session = self._session
         session.restore(snapshot)
         session.last_bar = last_bar
-        session.replay(self._series)
+        if replays:
+            try:
+                session.replay(self._series)
+            except STEP_FAULTS as error:
+                raise self._cannot_step(error) from error
         return _of_exchange(session)
 
     def on_close(
@@ -44,9 +50,12 @@ class SessionBars:
         try:
             return self._session.on_close_with(refusal, series, index)
         except STEP_FAULTS as error:
-            SESSIONS_FAILED.inc()
-            log.error("session_failed", session_id=str(self._session.row.session_id), exc_info=error)
-            raise CannotStep from error
+            raise self._cannot_step(error) from error
+
+    def _cannot_step(self, error: Exception) -> CannotStep:
+        SESSIONS_FAILED.inc()
+        log.error("session_failed", session_id=str(self._session.row.session_id), exc_info=error)
+        return CannotStep()
 
     def snapshot(self, execution: ExchangeExecution) -> Mapping[str, object]:
         return self._session.snapshot()
@@ -64,6 +73,7 @@ def facts_of(session: LiveSession) -> SessionFacts:
         interval_ms=INTERVAL_MS[row.interval],
         entry_deadline=entry_deadline(row.interval),
         min_order_qty=session.instrument.min_order_qty,
+        tolerance=row.tolerance,
     )
 
 

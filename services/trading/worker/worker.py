@@ -11,7 +11,8 @@ from aiokafka.errors import KafkaError
 from services.trading.bybit_api import VENUE
 from services.trading.domain import LONGEST_SILENCE
 from services.trading.exchange.venue import VenueUnavailable
-from services.trading.operations.alarms import alarm_failure
+from services.trading.operations.alarms import alarm_failure, alarm_incidents
+from services.trading.orders.store import Incident
 from services.trading.queries import candles, leases
 from services.trading.queries.sessions import SessionLease
 from services.trading.venue_clock import VenueClock
@@ -78,6 +79,7 @@ class Worker:
         self._series: dict[SeriesKey, LiveSeries] = {}
         self._unfollowed: set[UUID] = set()  # held, but in no series: it is not ready, or dropped them
         self._failed: dict[UUID, int] = {}  # must not be stepped again under this epoch
+        self._taken_over: set[UUID] = set()  # claimed from workers that are gone; tenants are still to be notified
         self._unnotified: list[SessionLease] = []  # failed sessions whose tenants are still to be notified
         self._ended: list[tuple[LiveSession, Exception | None]] = []  # live sessions whose actors ended
         self._writer = StepWriter(self._database)
@@ -234,7 +236,8 @@ class Worker:
             return False
         async with self._database.queue() as connection:
             if wanted > 0:
-                await leases.claim(connection, self._name, min(wanted, MAX_CLAIMS))
+                claimed = await leases.claim(connection, self._name, min(wanted, MAX_CLAIMS))
+                self._taken_over |= {lease.session_id for lease in claimed if lease.taken_over}
                 held_hash = await leases.hash_held(connection, self._name)
             held = {lease.session_id: lease for lease in await leases.list_held(connection, self._name)}
         if held.keys() - self._held.keys():
@@ -244,6 +247,7 @@ class Worker:
             async with self._database.queue() as connection:
                 await leases.release(connection, self._name, surplus)
         self._held_hash = held_hash
+        self._taken_over &= held.keys()
         for session_id in self._apply_leases({key: lease for key, lease in held.items() if key not in surplus}):
             await self._stop_following(session_id)
         if self._exchange is not None:
@@ -337,7 +341,16 @@ class Worker:
             log.error("session_failed", session_id=str(session.row.session_id), exc_info=error)
             self._fail(session.row.session_id)
             return False
+        await self._notify_takeover(session.lease)
         return True
+
+    async def _notify_takeover(self, lease: SessionLease) -> None:
+        if lease.session_id not in self._taken_over:
+            return
+        incident, now = Incident("taken_over", f"taken_over:{lease.epoch}"), self._clock.last_seen or utc_now()
+        async with self._database.tenants([lease.user_id]) as connection:
+            await alarm_incidents(connection, [(lease, [incident], now)])
+        self._taken_over.discard(lease.session_id)
 
     async def _series_of(self, session: LiveSession) -> LiveSeries | None:
         """Return the series from memory, or load it from the database; None if it is not stored."""

@@ -4,7 +4,7 @@ from decimal import Decimal
 from typing import NamedTuple
 
 from shared.strategy.bars import DAY_MS, INTERVAL_MS, Bar, Side
-from shared.strategy.decimals import ZERO, exact, quantised_quotient
+from shared.strategy.decimals import ZERO, exact, quantised_quotient, round_to_tick
 from shared.strategy.execution.outcome import EntryGuard, Fill, Position, Reason, StepOutcome
 from shared.strategy.execution.position import (
     active_stop,
@@ -101,8 +101,17 @@ class ExchangeExecution(Execution):
     # What belongs on the exchange.
 
     def desired_stop(self) -> tuple[Decimal, Reason] | None:
-        """Return the stop of the position as it is to stand now, with the reason of its fill."""
-        return active_stop(self._state.position) if self._state.position is not None else None
+        """Return the stop of the position as it is to stand now, with the reason of its fill.
+
+        Its price has the tick of the newest instrument, which may be coarser than that of the position.
+        """
+        stop = active_stop(self._state.position) if self._state.position is not None else None
+        tick = self.terms.instrument.tick_size
+        if stop is None or tick == self._tick:
+            return stop
+        with exact():
+            price = round_to_tick(stop[0], tick)
+        return (price, stop[1]) if price else stop
 
     def provisional_stop(self, price: Decimal) -> Decimal | None:
         """Return the stop that the pending entry would get from a fill at this price; None without an entry."""

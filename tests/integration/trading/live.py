@@ -7,7 +7,7 @@ from decimal import Decimal
 from uuid import UUID
 
 from services.trading.domain import entry_deadline
-from services.trading.exchange.symbol_state import SymbolState
+from services.trading.exchange.symbol_state import Contract, SymbolState
 from services.trading.exchange.venue import (
     ExecutionKind,
     OrderOrigin,
@@ -22,10 +22,10 @@ from services.trading.operations.start_live_session import LiveStart
 from services.trading.operations.start_session import StartRequest, start_session
 from services.trading.orders.book import Book, SessionFacts
 from services.trading.orders.intents import Intent, IntentState
-from services.trading.orders.postgres_store import OrderWriter, PostgresStore
 from services.trading.orders.store import Committed
 from services.trading.queries import leases, sessions
 from services.trading.queries.sessions import SessionLease, SessionRow, get_session
+from services.trading.worker.postgres_store import OrderWriter, PostgresStore
 from shared.chassis.auth import Principal
 from shared.contracts.types import from_ms, new_id
 from shared.strategy.bars import INTERVAL_MS
@@ -38,7 +38,8 @@ from tests.unit.trading.scenes import INSTRUMENT, wavy_bars
 
 BARS = wavy_bars(60)
 FLAT = VenuePosition("BTCUSDT", None, Decimal(0), None, Decimal(1), None, BEFORE)
-NOTHING_THERE = SymbolState(FLAT, (), Decimal(100))
+CONTRACT = Contract("LinearPerpetual", "USDT", "Trading", "", Decimal(100), Decimal(500))
+NOTHING_THERE = SymbolState(FLAT, (), CONTRACT)
 ACCOUNT = """
     INSERT INTO exchange_accounts (user_id, exchange_account_id, public_id, account_name, environment, region,
         product, exchange_uid, status, refusals, key_hash, masked_api_key, permissions, addresses, is_third_party,
@@ -56,6 +57,15 @@ async def add_account(
     return account_id
 
 
+async def reconcile(trading: Trading, user_id: int, account_id: UUID | None) -> None:
+    """Let the account count as reconciled."""
+    await trading.fetch(
+        "INSERT INTO account_reconciliations (user_id, exchange_account_id) VALUES ($1, $2) ON CONFLICT DO NOTHING",
+        user_id,
+        account_id,
+    )
+
+
 async def start_live(
     trading: Trading,
     caller: Principal,
@@ -63,9 +73,10 @@ async def start_live(
     symbol: str = "BTCUSDT",
     state: SymbolState = NOTHING_THERE,
     strategy_id: UUID | None = None,
+    tolerance_ticks: int | None = None,
 ) -> SessionRow:
     strategy = strategy_id or await trading.strategy(caller.user_id, strategy_name=str(new_id()))
-    request = StartRequest(strategy, None, None, symbol, "LIVE", Decimal(10_000), None, account_id)
+    request = StartRequest(strategy, None, None, symbol, "LIVE", Decimal(10_000), None, account_id, tolerance_ticks)
     start = LiveStart(account_id, state)
     return await as_tenant(trading.database, start_session, caller, request, PAPER, BEFORE, INSTRUMENT, start)
 
@@ -172,6 +183,7 @@ async def open_live(trading: Trading, session: SessionRow, writer: OrderWriter) 
     """Take the session: prepare it as a worker does, and load its book."""
     user_id, session_id = session.user_id, session.session_id
     await trading.fetch("UPDATE user_trading_sessions SET generation = 1 WHERE session_id = $1", session_id)
+    await reconcile(trading, user_id, session.exchange_account_id)
     lease = await claim(trading, session)
     store = PostgresStore(writer, lease, lambda: BEFORE)
     loaded = await store.load()
@@ -226,4 +238,4 @@ def foreign_order() -> VenueOrder:
 
 def with_position(quantity: str, orders: Sequence[VenueOrder] = ()) -> SymbolState:
     position = replace(FLAT, side="LONG", quantity=Decimal(quantity))
-    return SymbolState(position, orders, Decimal(100))
+    return SymbolState(position, orders, CONTRACT)

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from decimal import Decimal
 from uuid import UUID
 
@@ -17,8 +18,8 @@ from services.trading.operations.platform_kill_switch import Scope
 from services.trading.operations.platform_kill_switch import lift as lift_platform
 from services.trading.operations.platform_kill_switch import switch_on as switch_on_platform
 from services.trading.orders.intents import IntentState
-from services.trading.orders.postgres_store import OrderWriter
 from services.trading.risk import RiskSettings
+from services.trading.worker.postgres_store import OrderWriter
 from shared.chassis.http.etags import ANY_STATE
 from shared.chassis.postgres import Connection, Database
 from tests.as_tenant import as_tenant
@@ -109,6 +110,19 @@ async def test_the_open_notional_counts_what_is_ordered(trading: Trading, writer
     lives = await start_many(trading, writer, 3)
     await limit(trading, lives[0], max_open_notional=Decimal(10_100))  # each entry is of about 5,000
     assert sorted(map(str, await enter(lives))) == ["None", "None", "max_open_notional"]
+
+
+async def test_an_entry_above_the_largest_order_is_refused_with_both_figures(
+    trading: Trading, writer: OrderWriter
+) -> None:
+    await trading.subscribe(1)
+    (live,) = await start_many(trading, writer, 1)
+    live.session = replace(live.session, max_order_quantity=Decimal(1))
+    live.store._session = live.session
+    assert await enter([live]) == ["max_order_quantity"]
+    (decision,) = await trading.fetch("SELECT outcome, refusal, allowed, asked FROM decisions")
+    assert tuple(decision)[:3] == ("refused", "max_order_quantity", Decimal(1))
+    assert decision["asked"] > 1
 
 
 async def test_a_drawdown_of_the_wallet_is_a_breach(trading: Trading, writer: OrderWriter) -> None:

@@ -94,6 +94,20 @@ async def test_a_stream_that_repeats_reorders_breaks_and_falls_silent_is_only_a_
             await market.finish(session.session_id)
 
 
+async def test_a_session_with_a_slippage_tolerance_is_protected_after_its_fills(trading: Trading) -> None:
+    async with exchange_market(trading, wavy_bars(18)) as market:
+        session = await market.start(tolerance_ticks=5)
+        async with market.worker():
+            await market.play(18)
+            await market.finish(session.session_id)
+        entries = [
+            order
+            for order in await market.sandbox.ledger("order", uid=market.account.uid)
+            if order.get("slippage_tolerance_type") == "TickSize"
+        ]
+        assert entries
+
+
 class MortalWorker(Worker):
     """A worker that may die without releasing its leases."""
 
@@ -164,6 +178,8 @@ async def test_workers_that_die_at_any_moment_hand_the_session_over(
             await market.play(len(BARS))
             await market.finish(session.session_id)
         assert len(deaths) > 3, deaths
+        taken_over = await trading.fetch("SELECT FROM session_incidents WHERE kind = 'taken_over'")
+        assert 0 < len(taken_over) <= len(deaths)
 
 
 async def test_processes_that_are_killed_or_frozen_with_an_order_in_hand_send_nothing_twice(

@@ -4,8 +4,8 @@ from services.trading.operations.kill_switch import lift, switch_on
 from services.trading.operations.stop_session import stop_session
 from services.trading.operations.verify_session import read_session, verify
 from services.trading.orders.intents import IntentState
-from services.trading.orders.postgres_store import OrderWriter
 from services.trading.queries.kill_switches import measure_switches
+from services.trading.worker.postgres_store import OrderWriter
 from tests.as_tenant import as_tenant
 from tests.integration.trading.conftest import Trading
 from tests.integration.trading.live import add_account, open_live, start_live, store_bars

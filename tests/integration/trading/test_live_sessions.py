@@ -17,14 +17,16 @@ from services.trading.errors import (
 )
 from services.trading.operations.answer_freeze import answer_freeze
 from services.trading.operations.pause_session import pause_session
+from services.trading.operations.start_live_session import check_contract
 from services.trading.operations.stop_session import stop_session
 from services.trading.orders.intents import IntentState
-from services.trading.orders.postgres_store import OrderWriter
+from services.trading.worker.postgres_store import OrderWriter
 from shared.chassis.errors import InvalidInput
 from shared.contracts.trading import SessionStarted, SessionStopped
 from tests.as_tenant import as_tenant
 from tests.integration.trading.conftest import Trading
 from tests.integration.trading.live import (
+    CONTRACT,
     NOTHING_THERE,
     add_account,
     foreign_order,
@@ -85,10 +87,31 @@ async def test_leverage_beyond_the_instrument_is_refused(trading: Trading) -> No
     caller = await trading.subscribe(1)
     risk = {**CROSS["risk_management"], "leverage": "20"}  # type: ignore[dict-item]
     strategy = await trading.strategy(1, CROSS, risk_management=risk)
-    account, state = await add_account(trading, 1, "u1"), replace(NOTHING_THERE, max_leverage=Decimal("12.5"))
+    account, state = (
+        await add_account(trading, 1, "u1"),
+        replace(NOTHING_THERE, contract=replace(CONTRACT, max_leverage=Decimal("12.5"))),
+    )
     with pytest.raises(InvalidInput) as error:
         await start_live(trading, caller, account, state=state, strategy_id=strategy)
     assert words(error.value) == "$.strategy_id: its leverage is 20; the exchange allows 12.5"
+
+
+@pytest.mark.parametrize(
+    ("facts", "reason"),
+    [
+        ({"symbol_type": "stock"}, "it is a contract of a stock; a LIVE session trades only crypto coins"),
+        ({"status": "PreLaunch"}, "its status at the exchange is PreLaunch; to be traded it must be Trading"),
+        (
+            {"settle_coin": "USDC"},
+            "it is a LinearPerpetual settled in USDC; a LIVE session trades only LinearPerpetual settled in USDT",
+        ),
+    ],
+)
+def test_a_contract_that_is_not_traded_is_refused_by_name(facts: dict[str, str], reason: str) -> None:
+    check_contract(replace(CONTRACT, symbol_type="innovation"))
+    with pytest.raises(InvalidInput) as error:
+        check_contract(replace(CONTRACT, **facts))  # type: ignore[arg-type]
+    assert words(error.value) == f"$.symbol: {reason}"
 
 
 async def test_a_symbol_with_a_position_or_orders_is_refused_and_they_are_listed(trading: Trading) -> None:

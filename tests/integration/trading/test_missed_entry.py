@@ -9,7 +9,7 @@ from click.testing import CliRunner
 from cli.session import session as command
 from services.trading.operations.stop_session import stop_session
 from services.trading.orders.intents import IntentState
-from services.trading.orders.postgres_store import OrderWriter
+from services.trading.worker.postgres_store import OrderWriter
 from tests.as_tenant import as_tenant
 from tests.integration.trading.callers import Api
 from tests.integration.trading.live import add_account, open_live, start_live, store_bars

@@ -7,13 +7,16 @@ from decimal import Decimal
 import pytest
 
 from services.trading.exchange.venue import ExecutionKind, OrderOrigin, OrderSide
+from services.trading.orders.actor import CannotStep
 from services.trading.orders.intents import IntentState
-from services.trading.orders.postgres_store import OrderWriter
 from services.trading.orders.store import Change, Control
+from services.trading.worker.live_session import load_session
+from services.trading.worker.postgres_store import OrderWriter
+from services.trading.worker.session_bars import SessionBars
 from shared.contracts.trading import TradeClosed, TradeOpened
 from shared.contracts.types import from_ms
 from tests.integration.trading.conftest import Trading
-from tests.integration.trading.live import Live, add_account, claim, open_live, start_live, store_bars
+from tests.integration.trading.live import BARS, Live, add_account, claim, open_live, start_live, store_bars
 
 ONE = Decimal("0.001")
 
@@ -243,6 +246,33 @@ async def test_a_foreign_execution_freezes_and_is_answered(
     assert (last.book.foreign, last.book.ignored, last.book.ignored_orders) == ([], Decimal(3), {"o-1"})
     kinds = [row["kind"] for row in await trading.fetch("SELECT kind FROM session_restrictions ORDER BY 1")]
     assert kinds == ["FROZEN", "FROZEN_LIFTED"]
+
+
+async def test_a_bar_that_cannot_be_stepped_stops_entries_until_one_can(trading: Trading, live: Live) -> None:
+    live.book.fail()
+    assert await live.commit() is not None
+    control = await live.store.control()
+    assert control is not None
+    assert (control.failed, control.refuses_entries) == (True, "session_failed")
+    (alarm,) = await trading.fetch("SELECT payload FROM outbox WHERE topic = 'session.alarmed'")
+    assert b'"reason":"session_failed"' in alarm["payload"]
+    assert await trading.fetch("SELECT FROM session_leases WHERE allows = 'FAILED'")
+    assert await live.step(until_entry=False) is not None
+    control = await live.store.control()
+    assert control is not None
+    assert (control.failed, control.refuses_entries) == (False, None)
+    kinds = [row["kind"] for row in await trading.fetch("SELECT kind FROM session_restrictions ORDER BY 1")]
+    assert kinds == ["FAILED", "FAILED_LIFTED"]
+
+
+async def test_a_session_whose_replay_differs_is_restored_as_it_was_stored(trading: Trading, live: Live) -> None:
+    session = await load_session(trading.database, live.lease)
+    assert session is not None
+    bars, last = SessionBars(session, live.series), from_ms(BARS[-1].open_time_ms)  # type: ignore[arg-type]
+    with pytest.raises(CannotStep):  # an entry is decided at one of them
+        bars.restore(None, last)
+    restored = bars.restore(None, last, replays=False)
+    assert (restored.opened_ms, restored.pending) == (None, False)
 
 
 async def test_an_entry_that_ends_unfilled_is_no_trade_of_the_plan(trading: Trading, live: Live) -> None:

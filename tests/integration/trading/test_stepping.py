@@ -237,6 +237,7 @@ async def test_writes_under_an_old_epoch_have_no_effect(trading: Trading) -> Non
         (new,) = await leases.claim(connection, "the successor", 10)
         assert await leases.renew(connection, "the zombie") == []
     assert (old.epoch, new.epoch) == (1, 2)
+    assert (old.taken_over, new.taken_over) == (False, True)
     assert not await _write_quietly(trading, old)
     assert await _move(trading, old) == set()
     assert await _move(trading, new) == {new.session_id}

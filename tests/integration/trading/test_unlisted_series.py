@@ -6,7 +6,7 @@ from typing import cast
 
 import pytest
 
-from shared.chassis.errors import InvalidInput, Unavailable
+from shared.chassis.errors import ExchangeUnreachable, InvalidInput
 from shared.market.history_client import CandleHistory
 from tests.integration.trading.callers import Api, reasons
 from tests.unit.trading.scenes import CROSS, wavy_bars
@@ -78,9 +78,9 @@ async def test_other_services_learn_that_a_series_is_unlisted_or_unknown_for_now
         assert [fault["path"] for fault in faults] == [path]
     api_15m.trading.exchange.is_down = True
     await history.check_series("BTCUSDT", "15")  # known already
-    with pytest.raises(Unavailable) as away:
+    with pytest.raises(ExchangeUnreachable) as away:
         await history.check_series("ETHUSDT", "15")
-    assert away.value.extra["retry_after_s"] == 2
+    assert away.value.extra["retry_after_s"] == 5
 
 
 async def test_a_start_during_an_exchange_outage_is_asked_to_retry(api_15m: Api) -> None:
@@ -88,4 +88,4 @@ async def test_a_start_during_an_exchange_outage_is_asked_to_retry(api_15m: Api)
     strategy_id = await ann.make_strategy()
     api_15m.trading.exchange.is_down = True
     refused = await ann.start(strategy_id)
-    assert (refused.status, refused.headers["Retry-After"]) == (503, "2")
+    assert (refused.status, refused.headers["Retry-After"]) == (424, "5")

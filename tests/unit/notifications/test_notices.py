@@ -21,6 +21,7 @@ REASONS = {
     FEED_SILENT: "no candles are arriving, so it opens nothing until they do",
     "order_refused": "the exchange refused an order",
     "stop_refused": "the exchange refused to set its stop, so its position is being closed",
+    "stop_not_moved": "the exchange refused to move its stop, which stays where it was until its next level",
     "leverage_refused": "the exchange refused to set its leverage, so it opens nothing",
     "key_rejected": "the exchange does not accept its key any more, so bots cannot trade on it; replace the key",
     "unprotected": "its position has no stop on the exchange, which is being set again",
@@ -29,6 +30,8 @@ REASONS = {
     "entry_stale": "an entry was too late to be sent",
     "fee_in_other_coin": "the exchange charged a fee in another coin, which is not in its results",
     "account_risk": "a risk limit of its exchange account is reached, so it opens nothing until you resume",
+    "not_reconciled": "the exchange has something of its account that is not known here, so it opens nothing",
+    "taken_over": "the process that ran it stopped answering, and another one has taken it over",
     KILL_SWITCH_ON: "the kill switch is on, so it opens nothing",
     SESSION_FAILED: "it cannot continue because of an error on our side, which we are looking into",
 }

@@ -258,3 +258,12 @@ def test_more_cannot_be_closed_than_is_left() -> None:
     execution.book_entry(START + HOUR, "LONG", D(1), D(5), D(0))
     with pytest.raises(AssertionError):
         execution.book_close(START + HOUR, D(2), D(5), D(0), "signal")
+
+
+def test_a_stop_has_the_tick_of_the_newest_instrument() -> None:
+    plan = strategy(ON_ONE, risk={"stop_loss": {"type": "percent", "value": "10"}})
+    execution, series = ExchangeExecution(plan, FREE), Series(bars("99", "99"))
+    execution.book_entry(START, "LONG", D(1), D("99"), D(0))
+    assert execution.desired_stop() == (D("89.1"), "stop_loss")
+    execution.on_close(series, 1, None, Instrument(tick_size=D("0.5")))
+    assert execution.desired_stop() == (D("89"), "stop_loss")

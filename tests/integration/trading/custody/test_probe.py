@@ -2,10 +2,12 @@
 
 import asyncio
 from datetime import timedelta
+from uuid import UUID
 
 from shared.chassis.clock import utc_now
 from tests.integration.trading.conftest import Trading
 from tests.integration.trading.custody.conftest import KEY, PATH, Desk, body, open_desk
+from tests.integration.trading.live import start_live
 
 OTHER_KEY = "theApiKeyOfBob0002"
 
@@ -25,6 +27,21 @@ async def test_a_revoked_key_is_marked_and_notified_once(desk: Desk) -> None:
     desk.accounts.rejected[KEY] = "API key is invalid."
     await desk.probe_all()
     assert await desk.alarms() == [("key_rejected", [])] * 2
+
+
+async def test_running_sessions_enter_only_while_their_account_is_usable(desk: Desk) -> None:
+    _, path = await desk.added()
+    caller = await desk.trading.subscribe(1)
+    await start_live(desk.trading, caller, UUID(path.rpartition("/")[2]))
+    allowed = []
+    for is_delta_neutral in (True, True, False):
+        desk.accounts.change(KEY, is_delta_neutral=is_delta_neutral)
+        await desk.probe_all()
+        (lease,) = await desk.trading.fetch("SELECT allows FROM session_leases")
+        allowed.append(lease["allows"])
+    assert allowed == ["ACCOUNT_REFUSED", "ACCOUNT_REFUSED", "ALLOWED"]
+    kinds = [row["kind"] for row in await desk.trading.fetch("SELECT kind FROM session_restrictions ORDER BY kind")]
+    assert kinds == ["ACCOUNT_REFUSED", "ACCOUNT_REFUSED_LIFTED"]
 
 
 async def test_a_key_that_expires_and_grows_is_notified_of_in_the_order_of_events(desk: Desk) -> None:

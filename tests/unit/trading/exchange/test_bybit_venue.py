@@ -69,6 +69,14 @@ async def test_a_target_is_a_reduce_only_limit_order(scene: Scene) -> None:
     assert (body["reduceOnly"], body["timeInForce"]) == (True, "GTC")
 
 
+async def test_a_position_of_any_size_is_closed_without_a_quantity(scene: Scene) -> None:
+    script, _, venue = scene
+    script.answers[CREATE] = {"orderId": "o-2"}
+    await venue.create_order(NewOrder("t", "BTCUSDT", "SELL", Decimal("0.1"), reduce_only=True, closes_all=True))
+    (body,) = script.sent(CREATE)
+    assert (body["qty"], body["reduceOnly"], body["closeOnTrigger"]) == ("0", True, True)
+
+
 async def test_a_market_order_can_carry_a_slippage_tolerance(scene: Scene) -> None:
     script, _, venue = scene
     script.answers[CREATE] = {"orderId": "o-2"}

@@ -11,7 +11,7 @@ from structlog.testing import capture_logs
 
 from services.trading.exchange.bybit_venue import BybitVenue
 from services.trading.exchange.exchange import Exchange
-from services.trading.exchange.venue import NewOrder, OutcomeUnknown
+from services.trading.exchange.venue import NewOrder, NotSent, OutcomeUnknown
 from tests.unit.trading.exchange.server import Scripted, account, envelope, scripted
 
 CREATE = "/v5/order/create"
@@ -109,6 +109,20 @@ async def test_an_order_cancelled_while_it_waits_is_never_sent(scene: Scene) -> 
     await asyncio.gather(*hung)
     await scene.venue(1).create_order(order("after"))
     assert "never" not in scene.arrived
+
+
+async def test_an_entry_that_gets_its_thread_late_is_never_sent(scene: Scene) -> None:
+    hung = [asyncio.create_task(scene.venue(1).create_order(order(f"h-{n}", HUNG))) for n in range(4)]
+    await scene.until_arrived(4)
+    until = asyncio.get_running_loop().time() + 0.1
+    entry = NewOrder("late", "BTCUSDT", "BUY", Decimal(1), send_until=until)
+    sending = asyncio.create_task(scene.venue(1).create_order(entry))
+    await asyncio.sleep(0.2)
+    scene.released.set()
+    with pytest.raises(NotSent):
+        await sending
+    await asyncio.gather(*hung)
+    assert "late" not in scene.arrived
 
 
 async def test_an_answer_that_drips_is_given_up(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -29,6 +29,7 @@ from services.trading.exchange.venue import (
     NotSent,
     OutcomeUnknown,
     Refused,
+    StopPassed,
     VenueUnavailable,
 )
 
@@ -220,7 +221,14 @@ def test_a_rate_limit_holds_for_a_bounded_time(text: str, seconds: float) -> Non
 def test_the_exchanges_words_are_bounded_and_fit_into_a_text_of_the_database() -> None:
     refused = fault_of_command(InvalidRequestError("POST", "no\x00 \ud800" + "w" * 10_000, 110007, "", {}), NOW_MS)
     assert isinstance(refused, Refused)
-    assert refused.message == "no? ?" + "w" * 295
+    assert refused.message == f"{WORDS[110007]} (no? ?{'w' * 295})"
+
+
+def test_a_stop_that_the_price_has_passed_is_told_from_one_that_is_not_valid() -> None:
+    words = "StopLoss:40000 set for Buy position should lower than base_price:39000??LastPrice"
+    passed = fault_of_command(InvalidRequestError("POST", words, 10001, "", {}), NOW_MS)
+    invalid = fault_of_command(InvalidRequestError("POST", "StopLoss invalid", 10001, "", {}), NOW_MS)
+    assert (type(passed), type(invalid)) == (StopPassed, Refused)
 
 
 def test_a_refused_timestamp_names_the_exchanges_clock() -> None:
@@ -233,10 +241,9 @@ def test_a_refused_timestamp_names_the_exchanges_clock() -> None:
 
 
 def test_a_tenant_reads_a_sentence_with_the_code() -> None:
-    assert explain(Refused(110007, "ab not enough")) == (
-        "Your balance on the exchange is not sufficient for this order. (code 110007)"
-    )
-    assert explain(Refused(99, "Something\nelse")) == "The exchange refused the request: Something\nelse. (code 99)"
+    fault = fault_of_command(coded(110007), 0)
+    assert str(fault) == ("Your balance on the exchange is not sufficient for this order. (words) (code 110007)")
+    assert explain(99, "Something else") == "Something else"
 
 
 def test_every_sentence_is_of_a_code_that_is_a_refusal() -> None:

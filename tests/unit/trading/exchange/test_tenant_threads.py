@@ -137,3 +137,19 @@ async def test_nothing_is_kept_of_a_tenant_without_calls(threads: TenantThreads)
         await threads.run(tenant, lambda: None, ignore, LONG_S)
     await asyncio.sleep(0.01)
     assert threads._tenants == {}
+
+
+async def test_a_call_that_gets_its_thread_after_its_time_never_runs(hang: Hang) -> None:
+    threads = TenantThreads(threads=1, per_tenant=4)
+    hung = asyncio.create_task(threads.run(1, hang, ignore, LONG_S))
+    await hang.until_running(1)
+    ran: list[int] = []
+    start_by = asyncio.get_running_loop().time() + 0.05
+    late = asyncio.create_task(threads.run(2, lambda: ran.append(1), ignore, LONG_S, start_by=start_by))
+    await asyncio.sleep(0.1)
+    hang.released.set()
+    with pytest.raises(NotStarted):
+        await late
+    await hung
+    threads.close()
+    assert ran == []

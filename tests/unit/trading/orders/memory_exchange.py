@@ -19,6 +19,7 @@ from services.trading.exchange.venue import (
     OrderStatus,
     OutcomeUnknown,
     Refused,
+    StopPassed,
     VenueExecution,
     VenueOrder,
     VenuePosition,
@@ -161,7 +162,7 @@ class MemoryExchange:
         orders, _, _ = await self._question()
         return [order for order in orders.values() if order.status.is_open]
 
-    async def list_positions(self, symbols: Collection[str]) -> Sequence[VenuePosition]:
+    async def list_positions(self, symbols: Collection[str] = ()) -> Sequence[VenuePosition]:
         return [await self.get_position(SYMBOL)]
 
     async def get_position(self, symbol: str) -> VenuePosition:
@@ -317,7 +318,7 @@ class MemoryExchange:
         if not self.position:
             raise Refused(10001, "can not set tp/sl/ts for zero position")
         if price is not None and self._is_at_stop(price):
-            raise Refused(10001, "StopLoss price should be lower than base price")
+            raise StopPassed(10001, "StopLoss price should be lower than base price")
         self.stop = price
         self.remember()
 
@@ -382,6 +383,10 @@ class MemoryExchange:
     def _list(self, execution: VenueExecution) -> None:
         listed = self.loop.time() + self.draw.choice([0.0, self.draw.uniform(0, self.faults.lag_s)])
         self.executions.append((listed, execution))
+
+    @property
+    def shown_position(self) -> VenuePosition:
+        return self._history[-1][2]
 
     def remember(self) -> None:
         side = None if not self.position else "LONG" if self.position > 0 else "SHORT"

@@ -123,7 +123,7 @@ class MemoryStore:
             intent = db.intents[link]
             if intent.state is not IntentState.INTENT:
                 continue
-            if intent.is_entry and db.control.refuses_entries is not None:
+            if intent.is_entry and (db.control.refuses_entries is not None or db.control.waits):
                 continue
             db.intents[link] = intent.to(IntentState.SENDING, sent_at=now)
             db.passes.append((link, self.epoch, self._process.loop.time()))
@@ -184,6 +184,8 @@ class MemoryStore:
         if change.thaws:
             db.answers.append(db.control.answer)
             db.demand(frozen=False, answer=None)
+        if change.fails or change.recovers:
+            db.demand(failed=change.fails)
         if change.ends:
             db.ended, db.ended_at = True, self._process.loop.now()
         return Committed(refused)

@@ -92,7 +92,9 @@ class ProcessBars:
                 return self._series, index
         return None
 
-    def restore(self, snapshot: Mapping[str, object] | None, last_bar: datetime | None) -> ExchangeExecution:
+    def restore(
+        self, snapshot: Mapping[str, object] | None, last_bar: datetime | None, *, replays: bool = True
+    ) -> ExchangeExecution:
         if snapshot is None:
             execution = ExchangeExecution(self._strategy, TERMS)
         else:
@@ -102,7 +104,7 @@ class ProcessBars:
         self._catch_up()
         for index, row in enumerate(self._rows):
             done = execution.closed_ms is not None and row.open_time_ms <= execution.closed_ms
-            if not done and last_bar is not None and row.open_time <= last_bar:
+            if replays and not done and last_bar is not None and row.open_time <= last_bar:
                 outcome = execution.on_close(self._series, index, lambda _: "replayed")
                 assert not outcome.must_be_stored, "a quiet bar decides when it is replayed"
         return execution
@@ -129,6 +131,8 @@ class ProcessVenue:
             await self._process.point(switches=False)
             if name == "create_order":
                 self._world.check_sending(arguments[0], self._process)  # type: ignore[arg-type]
+            if name == "set_stop":
+                self._world.check_stop()
             result = await getattr(self._exchange, name)(*arguments)
             await self._process.point(switches=False)
             return result
@@ -151,6 +155,7 @@ class World:
     kill_at: int | None = None  # of the first process
     people: bool | None = None
     strategy: Strategy | None = None
+    unsent_may_be: tuple[OrderStatus, ...] = (OrderStatus.REJECTED,)  # what the exchange has of unsent intents
     draw: random.Random = field(init=False)
     violations: list[str] = field(default_factory=list)
 
@@ -385,6 +390,10 @@ class World:
     def _violate(self, text: str) -> None:
         self.violations.append(f"{self.loop.time() - self.start:.1f}s {text}")
 
+    @property
+    def may_find_foreign(self) -> bool:
+        return self.handled_at > 0
+
     def check_sending(self, order: NewOrder, process: Process) -> None:
         """An order is sent only after its intent passed the gate just now, once, and as it was recorded."""
         db, now = self.db, self.loop.time()
@@ -410,6 +419,9 @@ class World:
                 self._violate(f"an entry was sent over a position of {self.exchange.position}")
         elif not order.reduce_only:
             self._violate(f"{intent.leg} is not reduce-only")
+
+    def check_stop(self) -> None:
+        """A stop is about to be set."""
 
     async def _settle(self) -> None:
         """End all faults, answer what a person has to answer, and wait."""
@@ -507,7 +519,7 @@ class World:
                 self._violate(f"{execution} is booked as {wrong}")
             if parts != execution.quantity and not self._is_unknowable(execution):
                 self._violate(f"{execution.execution_id} is booked with {parts} of {execution.quantity}")
-        if not self.handled_at and "foreign_change" in db.incidents.values():
+        if not self.may_find_foreign and "foreign_change" in db.incidents.values():
             self._violate("a foreign change, although no person interfered")
         for accepted in exchange.accepted:
             if accepted.link_id not in db.intents:
@@ -518,7 +530,7 @@ class World:
         for intent in db.intents.values():
             order = exchange.orders.get(intent.link_id)
             unsent = intent.state in (IntentState.REJECTED, IntentState.STALE, IntentState.DROPPED)
-            if unsent and order is not None and order.status is not OrderStatus.REJECTED:
+            if unsent and order is not None and order.status not in self.unsent_may_be:
                 self._violate(f"{intent.leg} is {intent.state}, and its order {order.status}")
             if (order.filled if order is not None else Decimal(0)) != intent.filled:
                 self._violate(f"{intent.leg} has {intent.filled} filled, its order {order}")
@@ -549,9 +561,9 @@ def _signed(execution: VenueExecution) -> Decimal:
     return execution.quantity if execution.side == "BUY" else -execution.quantity
 
 
-def run_schedule(loop: VirtualLoop, seed: int, **options: Any) -> World:
+def run_schedule(loop: VirtualLoop, seed: int, kind: type[World] = World, /, **options: Any) -> World:
     loop.moved = float(-(-int(loop.moved) // BAR_S) * BAR_S + BAR_S)
-    world = World(loop, seed, **options)
+    world = kind(loop, seed, **options)
     try:
         run(loop, world.run())
     except AssertionError as error:

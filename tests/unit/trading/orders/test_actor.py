@@ -2,8 +2,11 @@
 
 import asyncio
 import random
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from decimal import Decimal
+
+import pytest
 
 from services.trading.exchange.venue import (
     KeyRejected,
@@ -18,6 +21,7 @@ from services.trading.orders.account_readings import AccountReadings
 from services.trading.orders.actor import CannotStep, SessionActor
 from services.trading.orders.book import SessionFacts
 from services.trading.orders.intents import Intent, IntentState
+from shared.contracts.types import EPOCH
 from shared.strategy.bars import Bar
 from shared.strategy.execution.exchange_steps import ExchangeExecution
 from shared.strategy.execution.outcome import StepOutcome
@@ -39,12 +43,18 @@ class Venue(MemoryExchange):
         self.sent: list[NewOrder] = []
         self.hangs = False
         self.rejects_key = False
+        self.refuses_stop = False
 
     async def create_order(self, order: NewOrder) -> str:
         self.sent.append(order)
         if self.outcomes:
             raise self.outcomes.pop(0)
         return await super().create_order(order)
+
+    async def set_stop(self, symbol: str, price: Decimal | None) -> None:
+        if self.refuses_stop:
+            raise Refused(10001, "params error: stopLoss invalid")
+        await super().set_stop(symbol, price)
 
     async def get_position(self, symbol: str) -> VenuePosition:
         if self.hangs:
@@ -56,6 +66,14 @@ class Venue(MemoryExchange):
 
 class Bars(ProcessBars):
     cannot_step = False
+    cannot_replay = False
+
+    def restore(
+        self, snapshot: Mapping[str, object] | None, last_bar: datetime | None, *, replays: bool = True
+    ) -> ExchangeExecution:
+        if self.cannot_replay and replays:
+            raise CannotStep
+        return super().restore(snapshot, last_bar, replays=replays)
 
     def on_close(
         self, execution: ExchangeExecution, series: Series, index: int, refusal: str | None
@@ -93,8 +111,9 @@ class Scene:
         *outcomes: Exception,
         store: type[MemoryStore] = MemoryStore,
         waited: timedelta = timedelta(0),
+        smallest: str = "0.001",
     ) -> None:
-        """`waited`: while the exchange's clock stood, as in a replay."""
+        """`waited`: while the exchange's clock stood, as in a replay. `smallest`: order that the exchange takes."""
         loop.moved = 60.0
         self.loop = loop
         self.db = Database(epoch=1)
@@ -108,7 +127,7 @@ class Scene:
             leverage=strategy.risk.leverage,
             interval_ms=60_000,
             entry_deadline=timedelta(seconds=6),
-            min_order_qty=Decimal("0.001"),
+            min_order_qty=Decimal(smallest),
         )
         row = Bar(0, Decimal(99), Decimal(100), Decimal(99), Decimal(100), Decimal(1))
         self.rows = [row]
@@ -163,6 +182,15 @@ def test_an_entry_that_could_not_be_sent_in_time_is_stale(loop: VirtualLoop) -> 
     scene = Scene(loop, NotSent("too many visits", 10)).run()
     assert scene.entry.state is S.STALE
     assert len(scene.venue.sent) == 1
+
+
+def test_an_entry_is_sent_until_its_deadline_and_a_close_at_any_time(loop: VirtualLoop) -> None:
+    scene = Scene(loop)
+    loop.call_later(10, lambda: scene.db.demand(flatten="manual"))
+    loop.call_later(10, lambda: scene.actor.wake(account_changed=False))
+    entry, *others = scene.run().venue.sent
+    assert scene.entry.send_before == EPOCH + timedelta(seconds=entry.send_until or 0)
+    assert {order.send_until for order in others} == {None}
 
 
 def test_an_unknown_outcome_is_asked_for_and_not_repeated_within_the_window(loop: VirtualLoop) -> None:
@@ -257,6 +285,19 @@ def test_a_gate_that_stays_closed_does_not_make_it_busy_without_end(loop: Virtua
     assert Scene(loop, store=ClosedGate).run(seconds=5).venue.calls < 60
 
 
+@pytest.mark.parametrize("ignored", ["0", "0.5"])
+def test_a_position_below_the_smallest_order_is_closed_whole_unless_a_part_is_ignored(
+    loop: VirtualLoop, ignored: str
+) -> None:
+    scene = Scene(loop, smallest="2").run(seconds=10)
+    scene.db.ignored = Decimal(ignored)
+    scene.venue.position += Decimal(ignored)
+    scene.venue.remember()
+    scene.db.demand(flatten="manual")
+    entry, close = scene.run(seconds=10).venue.sent
+    assert (entry.closes_all, close.closes_all, close.quantity) == (False, ignored == "0", Decimal(1))
+
+
 def test_a_bar_that_cannot_be_stepped_ends_decisions_and_nothing_else(loop: VirtualLoop) -> None:
     scene = Scene(loop)
 
@@ -272,6 +313,68 @@ def test_a_bar_that_cannot_be_stepped_ends_decisions_and_nothing_else(loop: Virt
     assert "session_failed" in scene.db.incidents.values()
     assert [trade.reason for trade in scene.db.trades] == ["kill_switch"]
     assert scene.venue.position == 0
+
+
+def test_a_stop_that_the_exchange_does_not_move_stays_and_is_reported(loop: VirtualLoop) -> None:
+    scene = Scene(loop).run(seconds=10)
+    scene.venue.stop, scene.venue.refuses_stop = Decimal("98.5"), True
+    scene.venue.remember()
+    scene.run(seconds=60)
+    assert (scene.venue.position, scene.venue.stop) == (Decimal(1), Decimal("98.5"))
+    assert list(scene.db.incidents.values()) == ["stop_not_moved"]
+
+
+def test_a_position_whose_bars_cannot_be_replayed_keeps_its_stop_and_is_closed_on_demand(loop: VirtualLoop) -> None:
+    scene = Scene(loop).run(seconds=10)
+    scene.bars.cannot_replay = True
+    scene.venue.stop = trailed = Decimal("99.5")
+    scene.venue.remember()
+    scene.rows.append(scene.rows[0]._replace(open_time_ms=60_000))
+    scene.run(seconds=60)
+    assert (scene.venue.stop, scene.db.control.refuses_entries) == (trailed, "session_failed")
+    scene.venue.stop = None
+    scene.venue.remember()
+    assert scene.run(seconds=10).venue.stop == Decimal(99)
+    scene.db.demand(flatten="manual", ends=True)
+    scene.run(seconds=30)
+    assert ([trade.reason for trade in scene.db.trades], scene.db.ended) == (["manual"], True)
+    assert (list(scene.db.incidents.values()), len(scene.db.stepped)) == (["session_failed"], 1)
+
+
+def test_an_entry_of_a_session_that_cannot_be_replayed_is_not_sent(loop: VirtualLoop) -> None:
+    scene = Scene(loop, NotSent("too many visits", 3)).run(seconds=1)
+    scene.bars.cannot_replay = True
+    assert scene.run().entry.state is S.DROPPED
+    assert len(scene.venue.sent) == 1
+
+
+def test_a_session_recovers_with_the_next_bar_that_is_stepped(loop: VirtualLoop) -> None:
+    scene = Scene(loop).run(seconds=10)
+    scene.db.demand(failed=True)
+    scene.rows.append(scene.rows[0]._replace(open_time_ms=60_000))
+    assert scene.run(seconds=10).db.control.refuses_entries is None
+
+
+def test_an_actor_forgets_what_was_done_two_days_before(loop: VirtualLoop) -> None:
+    scene = Scene(loop)
+
+    async def pass_days(days: int) -> None:
+        for _ in range(days):
+            await asyncio.sleep(10)
+            loop.moved += timedelta(days=1).total_seconds()
+
+    async def main() -> None:
+        task = asyncio.create_task(scene.actor.run())
+        await pass_days(3)
+        assert scene.actor._book.intents.keys() == scene.db.intents.keys(), "those of the open trade stay"
+        scene.db.demand(flatten="manual")
+        await pass_days(4)
+        task.cancel()
+
+    run(loop, main())
+    book, seen = scene.actor._book, scene.actor._seen
+    assert (book.intents, book.booked, seen.sent, seen.answers, seen.not_before) == ({}, set(), {}, {}, {})
+    assert [trade.reason for trade in scene.db.trades] == ["manual"]
 
 
 def test_a_worker_that_has_lost_the_lease_stops(loop: VirtualLoop) -> None:

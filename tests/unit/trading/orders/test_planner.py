@@ -6,7 +6,7 @@ from decimal import Decimal
 
 import pytest
 
-from services.trading.exchange.venue import OrderOrigin, OrderStatus
+from services.trading.exchange.venue import OrderOrigin, OrderStatus, SlippageTolerance
 from services.trading.orders.intents import IntentState
 from services.trading.orders.plan import (
     AnswerForeign,
@@ -17,6 +17,7 @@ from services.trading.orders.plan import (
     Note,
     Read,
     Record,
+    RefusedStop,
     Send,
     SetLeverage,
     SetStop,
@@ -268,11 +269,29 @@ def test_a_trailing_stop_is_moved_at_a_close() -> None:
 
 def test_a_stop_that_is_refused_closes_the_position_with_the_stops_reason() -> None:
     scene = Scene().entered().shows("LONG", "1", stop=None)
-    scene.seen.stop_refused = (D(90), scene.now)
+    scene.seen.stop_refused = RefusedStop(D(90), scene.now, is_passed=False)
     assert not [each for each in scene.plan().commands if isinstance(each, SetStop)]
     scene.wait(1).shows("LONG", "1", stop=None)
     (close,) = [each.intent for each in scene.plan().records if isinstance(each, Record)]
     assert (close.leg, close.reason, close.quantity, close.price) == ("stop", "stop_loss", D(1), None)
+
+
+def trailed_to_a_refused_stop(*, is_passed: bool) -> Scene:
+    scene = Scene(trailing_stop={"type": "percent", "value": "5"}, take_profits=None).entered()
+    scene.close("110").shows("LONG", "1", stop=D(95))
+    scene.seen.stop_refused = RefusedStop(D("104.5"), scene.now, is_passed)
+    return scene.wait(1).shows("LONG", "1", stop=D(95))
+
+
+def test_a_stop_that_cannot_be_moved_stays_until_its_next_level() -> None:
+    scene = trailed_to_a_refused_stop(is_passed=False)
+    made = scene.plan()
+    assert (made.records, made.commands) == ([], [])
+    assert scene.close("120").shows("LONG", "1", stop=D(95)).plan().commands == [SetStop(D(114))]
+
+
+def test_a_stop_that_the_price_has_passed_closes_the_position() -> None:
+    assert recorded(trailed_to_a_refused_stop(is_passed=True)) == [("stop", S.INTENT)]
 
 
 def test_a_position_without_a_stop_is_an_incident_after_5_seconds_and_closed_after_15() -> None:
@@ -328,7 +347,7 @@ def test_while_an_exit_is_unknown_no_other_order_closes_the_position() -> None:
 
 def test_a_stop_that_was_refused_to_an_earlier_position_is_set_to_the_next_one() -> None:
     scene = Scene(take_profits=None).entered().shows("LONG", "1", stop=None)
-    scene.seen.stop_refused = (D(90), scene.now)
+    scene.seen.stop_refused = RefusedStop(D(90), scene.now, is_passed=False)
     scene.executes("SELL", "1", "90")
     scene.wait(1).shows().entered().shows("LONG", "1", stop=None)
     assert recorded(scene) == []
@@ -514,3 +533,65 @@ def test_the_account_is_read_shortly_before_each_close() -> None:
     assert scene.plan().commands == [Read()]
     scene.shows()
     assert scene.plan().commands == []
+
+
+# An account that is not reconciled.
+
+
+def waiting() -> Scene:
+    return Scene(Control(waits=True))
+
+
+def test_an_entry_waits_until_the_account_is_reconciled() -> None:
+    scene = waiting().shows().close("100").shows()
+    made = scene.plan()
+    assert (made.records, made.commands) == ([], [])
+    assert sends(scene.control(waits=False)) == ["entry"]
+
+
+def test_an_entry_that_waited_too_long_is_stale_and_says_why() -> None:
+    scene = waiting().shows().close("100").wait(21).shows()
+    (note,) = [each for each in scene.plan().records if isinstance(each, Note)]
+    assert note.incident.detail == {"message": "its account was not reconciled in time"}
+
+
+def test_an_entry_that_a_restored_database_decides_again_keeps_its_execution() -> None:
+    scene = waiting().shows().close("100").wait(3600)
+    assert recorded(scene) == [("entry", S.STALE)]
+    scene.seen.awaited = frozenset({scene.intent("entry").link_id})
+    assert recorded(scene) == []
+
+
+def test_what_a_restored_database_does_not_know_yet_is_not_foreign() -> None:
+    scene = waiting().shows().close("50")
+    for seconds in (11, 0):
+        scene.shows("LONG", "1", orders=(scene.order("tf1"),)).wait(seconds)
+    assert incidents(scene) == []
+    assert incidents(scene.control(waits=False)) == ["foreign_change", "foreign_change"]
+
+
+def test_exits_and_stops_go_on_while_the_account_is_not_reconciled() -> None:
+    scene = Scene().entered().control(waits=True).close("98").shows("LONG", "1", stop=D(90))
+    assert sends(scene) == ["exit"]
+    assert SetStop(D(90)) in Scene().entered().control(waits=True).shows("LONG", "1").plan().commands
+
+
+# A slippage tolerance.
+
+
+def test_an_entry_with_a_tolerance_has_no_stop_until_it_has_filled() -> None:
+    scene = Scene()
+    tolerance = SlippageTolerance("TICKS", D(5))
+    scene.facts = scene.book.facts = replace(scene.facts, tolerance=tolerance)
+    scene.close("100")
+    order = scene.intent("entry").order("X", tolerance)
+    assert (order.stop_loss, order.slippage) == (None, tolerance)
+    scene.sent("entry").fill("entry", "1", "100")
+    assert scene.shows("LONG", "1").plan().commands[0] == SetStop(D(90))
+    assert scene.close("98").intent("exit").order("X", tolerance).slippage is None
+
+
+def test_an_entry_that_the_exchange_cancels_unfilled_is_reported_with_the_reason() -> None:
+    scene = Scene().close("100").sent("entry").wait(1).shows().answers("entry", OrderStatus.CANCELLED)
+    assert incidents(scene) == ["order_refused"]
+    assert incidents(scene.control(flatten="manual", ends=True)) == []

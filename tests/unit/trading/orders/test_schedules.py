@@ -10,6 +10,7 @@ import pytest
 
 from shared.strategy.execution.outcome import Fill
 from tests.unit.trading.orders.memory_exchange import Faults
+from tests.unit.trading.orders.restores import RestoredWorld
 from tests.unit.trading.orders.schedules import STRATEGIES, World, run_schedule
 from tests.unit.trading.orders.virtual_time import VirtualLoop
 
@@ -29,6 +30,18 @@ def assert_holds(world: World) -> None:
 def test_every_schedule_holds(block: int, loop: VirtualLoop) -> None:
     for seed in range(FIRST_SEED + block, FIRST_SEED + SCHEDULES, BLOCKS):
         assert_holds(run_schedule(loop, seed))
+
+
+@pytest.mark.parametrize("block", range(BLOCKS))
+def test_every_schedule_holds_after_a_restore(block: int, loop: VirtualLoop) -> None:
+    for seed in range(FIRST_SEED + block, FIRST_SEED + max(SCHEDULES // 10, 1), BLOCKS):
+        assert_holds(run_schedule(loop, seed, RestoredWorld))
+
+
+@pytest.mark.parametrize("seed", [25, 34])  # in which a later position of the same side has another stop
+def test_a_restored_session_sets_no_stop_of_an_earlier_position(seed: int, loop: VirtualLoop) -> None:
+    options = {"bars": 12, "faults": Faults(), "kills": False, "people": False, "strategy": STRATEGIES[0]}
+    assert_holds(run_schedule(loop, seed, RestoredWorld, **options))
 
 
 def quiet(loop: VirtualLoop, seed: int, kill_at: int | None = None) -> World:

@@ -56,8 +56,8 @@ class _Writing:
 class OrderWriter:
     """Reads and writes for all live sessions of a worker: what comes at the same time shares a transaction.
 
-    A change that stops the session, or that freezes or thaws its entries, changes the lease, which other changes
-    lock: it has a transaction of its own.
+    A change that ends the session, or stops or allows its entries, changes the lease, which other changes lock: it
+    has a transaction of its own.
     """
 
     def __init__(self, database: Database) -> None:
@@ -88,7 +88,7 @@ class OrderWriter:
 
     async def write(self, record: OrderRecord) -> OrderResult | None:
         change = record.change
-        if change.ends or change.freezes or change.thaws:
+        if change.alters_lease:
             async with self.database.tenant(record.lease.user_id) as connection:
                 written = await write_alone(connection, record)
             await self._stop_breached(written.breached, record.now)
@@ -137,9 +137,17 @@ async def _write_one(batches: Batches[T], item: T) -> None:
 
 
 class PostgresStore:
-    """The `Store` of one session under one lease. `now` is the exchange's time."""
+    """The `Store` of one session under one lease. `now` is the exchange's time; `on_waits` is called when entries
+    wait for the account to be reconciled."""
 
-    def __init__(self, writer: OrderWriter, lease: SessionLease, now: Callable[[], datetime]) -> None:
+    def __init__(
+        self,
+        writer: OrderWriter,
+        lease: SessionLease,
+        now: Callable[[], datetime],
+        on_waits: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._on_waits = on_waits
         self._writer = writer
         self._lease = lease
         self._now = now
@@ -186,7 +194,10 @@ class PostgresStore:
         return loaded
 
     async def control(self) -> Control | None:
-        return await self._writer.control(self._lease)
+        control = await self._writer.control(self._lease)
+        if control is not None and control.waits:
+            self._on_waits()
+        return control
 
     async def pass_gate(self, link_ids: Sequence[str], now: datetime) -> frozenset[str] | None:
         lease = self._lease
