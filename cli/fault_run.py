@@ -12,10 +12,12 @@ from rich.console import Console
 from cli.interruption import cancel_on_signals, signals_ignored
 from cli.options import BadOption, OneLineCommand, quoted
 from faults.families import FAMILIES
+from faults.plan import STRIKES_A_ROUND
 from faults.report import FaultReport
 from faults.runner import FaultOptions, Run
 from stack.cleanup import remove_home
 from stack.failure import BadInput
+from stack.layout import processes_per_role
 
 HOME = Path(".tradefleet")
 ROUNDS = 10
@@ -26,6 +28,13 @@ ROUNDS = 10
 @click.option(
     "--rounds", type=click.IntRange(1), help=f"Number of rounds; default {ROUNDS}, or unlimited with --minutes."
 )
+@click.option(
+    "--strikes",
+    type=click.IntRange(1, len(processes_per_role())),
+    default=STRIKES_A_ROUND,
+    show_default=True,
+    help="Processes killed or frozen at a crash point in each round.",
+)
 @click.option("--minutes", type=click.FloatRange(min=0, min_open=True), help="Run rounds for this many minutes.")
 @click.option(
     "--family", default=",".join(FAMILIES), show_default=True, help="Families of faults, comma-separated."
@@ -33,7 +42,13 @@ ROUNDS = 10
 @click.option("--home", type=click.Path(path_type=Path), help="New folder for the run; it is kept afterwards.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object as the last line.")
 def faults(
-    seed: int | None, rounds: int | None, minutes: float | None, family: str, home: Path | None, as_json: bool
+    seed: int | None,
+    rounds: int | None,
+    strikes: int,
+    minutes: float | None,
+    family: str,
+    home: Path | None,
+    as_json: bool,
 ) -> None:
     """Inject random faults and check that nothing is lost, duplicated or mixed between tenants."""
     options = FaultOptions(
@@ -41,6 +56,7 @@ def faults(
         families=_families(family),
         rounds=ROUNDS if rounds is None and minutes is None else rounds,
         minutes=minutes,
+        strikes=strikes,
     )
     if os.environ.get("KAFKA_BOOTSTRAP"):
         raise BadInput("KAFKA_BOOTSTRAP is set, but fault runs kill their broker: unset it")

@@ -22,19 +22,19 @@ class FaultRound:
         return "; ".join(f"{fault.after_s} s {fault}" for fault in self.faults)
 
 
-def plan(seed: int, families: Sequence[str]) -> Iterator[FaultRound]:
+def plan(seed: int, families: Sequence[str], strikes: int = STRIKES_A_ROUND) -> Iterator[FaultRound]:
     """Yield rounds without end. Every crash point of the families comes up equally often."""
     random = Random(f"faults {seed} {','.join(families)}")
     # A generator of its own, so that adding these faults did not change what each seed draws otherwise.
     separate = Random(f"always {seed} {','.join(families)}")
     every_round = [draw for name in families for draw in FAMILIES[name].every_round]
     extras = [draw for name in families for draw in FAMILIES[name].extras]
-    strikes = _Deck(random, families)
+    deck = _Deck(random, families)
     number = 0
     while True:
         number += 1
         drawn = [random.choice(extras)(random)]
-        while len(drawn) <= STRIKES_A_ROUND and (card := strikes.take({fault.target for fault in drawn})):
+        while len(drawn) <= strikes and (card := deck.take({fault.target for fault in drawn})):
             drawn.append(strike(random, *card))
         timed = [replace(fault, after_s=round(random.uniform(0, WITHIN_S), 1)) for fault in drawn]
         timed += [replace(draw(separate), after_s=round(separate.uniform(0, WITHIN_S), 1)) for draw in every_round]

@@ -15,6 +15,7 @@ class FaultReport:
     seed: int
     families: list[str]
     rounds: int
+    strikes: int  # in a round
     points: list[str]  # crash points of the families
     hits: Counter[str]
     tally: Tally
@@ -36,6 +37,7 @@ class FaultReport:
             "seed": self.seed,
             "families": self.families,
             "rounds": self.rounds,
+            "strikes_a_round": self.strikes,
             "kills": tally.kills,
             "freezes": tally.freezes_at.total(),
             "kills_at_rest": tally.kills_at_rest,
@@ -80,8 +82,8 @@ class FaultReport:
         verdict = "[green]I1 to I7 hold[/]" if self.ok else f"[red]{len(self.violations)} violations[/]"
         console.print(f"seed {self.seed}: {verdict} after {self.seconds:.0f} s")
         if not self.ok:
-            options = f"--seed {self.seed} --rounds {self.rounds} --family {','.join(self.families)}"
-            console.print(f"repeat: tradefleet faults {options}")
+            options = f"--seed {self.seed} --rounds {self.rounds} --strikes {self.strikes}"
+            console.print(f"repeat: tradefleet faults {options} --family {','.join(self.families)}")
 
     def _all_points(self) -> list[str]:
         return sorted({*self.points, *self.hits})

@@ -51,6 +51,7 @@ class FaultOptions:
     families: Sequence[str]
     rounds: int | None
     minutes: float | None
+    strikes: int
 
 
 class Run:
@@ -94,6 +95,7 @@ class Run:
             seed=self._options.seed,
             families=list(self._options.families),
             rounds=self._progress.round,
+            strikes=self._options.strikes,
             points=points_of(self._options.families),
             hits=self._points.hits(),
             tally=self._injector.tally,
@@ -156,7 +158,7 @@ class Run:
         exchange = FaultyExchange(self._stack.sandbox)
         screen = Screen(self._console, self._progress, self._evidence, self._injector.tally)
         async with screen.showing():
-            for fault_round in islice(plan(options.seed, options.families), options.rounds):
+            for fault_round in islice(plan(options.seed, options.families, options.strikes), options.rounds):
                 if options.minutes is not None and time.monotonic() - began > options.minutes * 60:
                     return
                 self._progress.begin(fault_round)

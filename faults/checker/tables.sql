@@ -31,30 +31,34 @@ $$;
 CREATE FUNCTION pg_temp.as_ms(value timestamptz) RETURNS text LANGUAGE sql STABLE AS
     $$ SELECT (extract(epoch FROM value) * 1000)::bigint::text $$;
 
+-- A name of these parts. NULL without one of them: a message that lacks it is about nothing.
+CREATE FUNCTION pg_temp.named(VARIADIC parts text[]) RETURNS text LANGUAGE sql IMMUTABLE AS
+    $$ SELECT CASE WHEN array_position(parts, NULL) IS NULL THEN array_to_string(parts, ' ') END $$;
+
 -- What an event is about, to detect the same fact published under two ids.
 CREATE FUNCTION pg_temp.thing_of(topic text, key text, body jsonb) RETURNS text LANGUAGE sql STABLE AS $$
     SELECT CASE
         WHEN topic LIKE 'trade.%' THEN body ->> 'trade_id'
         WHEN topic = 'session.alarmed'
-            THEN concat_ws(' ', body ->> 'session_id', body ->> 'reason', body ->> 'aggregate_seq')
+            THEN pg_temp.named(body ->> 'session_id', body ->> 'reason', body ->> 'aggregate_seq')
         WHEN topic LIKE 'session.%' THEN body ->> 'session_id'
         WHEN topic = 'exchange_account.alarmed'
-            THEN concat_ws(' ', body ->> 'exchange_account_id', body ->> 'aggregate_seq')
+            THEN pg_temp.named(body ->> 'exchange_account_id', body ->> 'aggregate_seq')
         WHEN topic = 'usage.recorded'
-            THEN concat_ws(' ', body ->> 'user_id', body ->> 'lease_id', body ->> 'kind', body ->> 'window')
-        WHEN topic = 'quota.changed' THEN concat_ws(' ', body ->> 'user_id', body ->> 'quota_version')
+            THEN pg_temp.named(body ->> 'user_id', body ->> 'lease_id', body ->> 'kind', body ->> 'window')
+        WHEN topic = 'quota.changed' THEN pg_temp.named(body ->> 'user_id', body ->> 'quota_version')
         WHEN topic = 'usage.threshold'
-            THEN concat_ws(' ', body ->> 'user_id', body ->> 'meter', body ->> 'percent', body ->> 'period_start')
+            THEN pg_temp.named(body ->> 'user_id', body ->> 'meter', body ->> 'percent', body ->> 'period_start')
         WHEN topic = 'alert.triggered'
-            THEN concat_ws(' ', body ->> 'alert_id', pg_temp.as_ms(pg_temp.as_time(body ->> 'open_time')))
-        WHEN topic = 'subscription.changed' THEN concat_ws(' ', body ->> 'user_id', body ->> 'subscription_version')
-        WHEN topic = 'market.interest' THEN concat_ws(' ', key, body ->> 'interest_version')
+            THEN pg_temp.named(body ->> 'alert_id', pg_temp.as_ms(pg_temp.as_time(body ->> 'open_time')))
+        WHEN topic = 'subscription.changed' THEN pg_temp.named(body ->> 'user_id', body ->> 'subscription_version')
+        WHEN topic = 'market.interest' THEN pg_temp.named(key, body ->> 'interest_version')
         WHEN topic = 'user.registered' THEN body ->> 'user_id'
-        WHEN topic = 'user.updated' THEN concat_ws(' ', body ->> 'user_id', body ->> 'aggregate_seq')
+        WHEN topic = 'user.updated' THEN pg_temp.named(body ->> 'user_id', body ->> 'aggregate_seq')
         WHEN topic = 'login.ended' THEN body ->> 'login_id'
         WHEN topic = 'activity.recorded' THEN body ->> 'activity_id'
         WHEN topic LIKE 'candle.%'
-            THEN concat_ws(' ', body ->> 'symbol', body ->> 'interval', body ->> 'generation',
+            THEN pg_temp.named(body ->> 'symbol', body ->> 'interval', body ->> 'generation',
                            pg_temp.as_ms(pg_temp.as_time(body ->> 'open_time')))
     END
 $$;

@@ -19,6 +19,7 @@ from shared.strategy.bars import INTERVAL_MS
 from shared.strategy.execution.outcome import Trade
 
 MAX_BARS = 50_000  # a few seconds of a processor
+PARTS = {"gap": "-1.2", "price": "-0.9", "fee": "-0.1", "funding": "-0.2", "latency": "0", "missed_fill": "0"}
 
 
 class DriftPartsView(ViewModel):
@@ -26,7 +27,7 @@ class DriftPartsView(ViewModel):
     prices. `fee`: other fees. `funding`: a backtest has none. `latency`: an entry or exit in a later bar.
     `missed_fill`: quantity that only one of the two traded."""
 
-    model_config = example(gap="-1.2", price="-0.9", fee="-0.1", funding="-0.2", latency="0", missed_fill="0")
+    model_config = example(**PARTS)
 
     gap: Amount
     price: Amount
@@ -54,7 +55,7 @@ class TradeDriftView(DriftPartsView):
     """A trade of the session and the one of the backtest that was decided at the same bar; null: there is none.
     `entry_latency_ms`: from the close of that bar to the first execution; null without one."""
 
-    model_config = example(side="LONG", entry_latency_ms=140)
+    model_config = example(**PARTS, side="LONG", entry_latency_ms=140)
 
     trade_id: UUID | None
     side: Literal["LONG", "SHORT"]

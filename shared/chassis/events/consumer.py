@@ -183,6 +183,7 @@ class _Member(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has 
         self._fault: BaseException | None = None
         self._processing = asyncio.Lock()
         self._unmarked: set[TopicPartition] = set()  # read from the beginning, until their first commit
+        self._uncommitted: dict[TopicPartition, int] = {}  # processed, but the broker took no commit
         self._retry_s: dict[TopicPartition, float] = {}
         self._resume_at: dict[TopicPartition, float] = {}
         self.active_at: dict[TopicPartition, float] = {}
@@ -204,7 +205,7 @@ class _Member(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has 
         try:
             async with asyncio.timeout(DRAIN_TIMEOUT_S), self._processing:
                 self._settled.clear()
-                for state in (self._retry_s, self._resume_at, self.active_at):
+                for state in (self._retry_s, self._resume_at, self.active_at, self._uncommitted):
                     state.clear()
         except TimeoutError:
             log.warning("not_drained", group=self._group, partitions=len(revoked))
@@ -233,6 +234,9 @@ class _Member(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has 
         if self._fault is not None:
             raise self._fault
         if not fetched:
+            if self._uncommitted:
+                async with self._processing:
+                    await self._commit({})
             return
         point("consumer.after_fetch")
         async with asyncio.timeout(DRAIN_TIMEOUT_S):
@@ -272,14 +276,19 @@ class _Member(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has 
         point("consumer.after_offsets")
 
     async def _commit(self, offsets: Mapping[TopicPartition, int]) -> None:
+        """Commit `offsets` and those that an earlier commit left; what this one leaves, the next one commits."""
+        self._uncommitted.update(offsets)
+        mine = self._consumer.assignment()
+        offsets = self._uncommitted = {each: after for each, after in self._uncommitted.items() if each in mine}
         try:
             async with asyncio.timeout(COMMIT_TIMEOUT_S):
                 await self._consumer.commit(dict(offsets))
         except (KafkaError, IllegalStateError, TimeoutError) as error:
-            # The group has rebalanced, or the broker is unavailable: the next reader of the partition finds these
+            # The group has rebalanced, or the broker is unavailable. Another reader of the partition finds these
             # events in the inbox and skips them.
             log.info("commit_refused", group=self._group, error=repr(error))
             return
+        self._uncommitted = {}
         if marked := self._unmarked & offsets.keys():
             try:
                 await self._positions.mark(self._group, sorted(marked), self._known)

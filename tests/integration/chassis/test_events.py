@@ -4,7 +4,8 @@ import asyncio
 
 import aiohttp
 import pytest
-from aiokafka import AIOKafkaConsumer, ConsumerRecord
+from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
+from aiokafka.errors import KafkaTimeoutError
 
 from shared.chassis.clock import utc_now
 from shared.chassis.events.cluster import KnownCluster
@@ -80,6 +81,27 @@ async def test_the_same_event_a_hundred_times_has_one_effect(settings: ServiceSe
 
 async def _has_received(running: RunningService, user_id: int, listener: Listener) -> bool:
     return user_id in {event.user_id for event in listener.received} and 5 in {e.user_id for e in listener.received}
+
+
+async def test_offsets_that_the_broker_did_not_take_are_committed_without_another_event(
+    settings: ServiceSettings, listener: Listener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commit, refusals, committed = AIOKafkaConsumer.commit, [KafkaTimeoutError()], set[int]()
+
+    async def refuse_first(consumer: AIOKafkaConsumer, offsets: dict[TopicPartition, int]) -> None:
+        if refusals:
+            raise refusals.pop()
+        await commit(consumer, offsets)
+        committed.update(offsets.values())
+
+    async def read_committed() -> set[int]:
+        return committed
+
+    monkeypatch.setattr(AIOKafkaConsumer, "commit", refuse_first)
+    async with RunningService(listener.build, settings) as running:
+        await publish(running.database, user_registered(8))
+        await eventually(lambda: _count_received(listener), lambda received: received == 1)
+        await eventually(read_committed, lambda committed: committed == {1})
 
 
 async def test_the_same_id_with_another_body_changes_nothing(settings: ServiceSettings, listener: Listener) -> None:

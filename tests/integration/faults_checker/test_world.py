@@ -66,9 +66,13 @@ async def test_a_halted_event_with_an_explanation_needs_no_effect(world: World, 
     assert await judge() == []
 
 
-async def test_a_poisoned_message_with_an_explanation_is_no_violation(world: World, judge: Judge) -> None:
-    world.put("quota.changed", 0, {"ce_id": uid("f003")}, "{}")
-    world.explained[uid("f003")] = "poison on quota.changed: an empty body"
+@pytest.mark.parametrize("topic", ["quota.changed", "market.interest"])
+async def test_poisoned_messages_with_an_explanation_are_no_violation(
+    world: World, judge: Judge, topic: str
+) -> None:
+    for event_id in (uid("f003"), uid("f004")):
+        world.put(topic, 0, {"ce_id": event_id}, "{}")
+        world.explained[event_id] = f"poison on {topic}: an empty body"
     assert await judge() == []
 
 

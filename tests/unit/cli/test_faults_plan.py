@@ -98,5 +98,11 @@ def test_both_servers_get_every_kind_of_network_fault() -> None:
     assert seen == {(server, kind) for server in SERVERS for kind in ("latency", "resets", "half_open", "slices")}
 
 
+def test_a_round_has_as_many_strikes_as_asked_for() -> None:
+    for one in islice(plan(4, ALL, 12), ROUNDS):
+        struck = [fault.target for fault in one.faults if fault.kind == "strike"]
+        assert len(struck) == len(set(struck)) == 12
+
+
 def test_a_round_without_free_processes_is_shorter() -> None:
     assert all(len(one.faults) <= STRIKES_A_ROUND + 1 for one in rounds_of(1, ("C",)))

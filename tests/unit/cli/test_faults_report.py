@@ -9,7 +9,7 @@ from faults.injector import Tally
 from faults.report import FaultReport
 from faults.settle import SettledState
 
-REPEAT = "repeat: tradefleet faults --seed 7 --rounds 3 --family D,B"
+REPEAT = "repeat: tradefleet faults --seed 7 --rounds 3 --strikes 9 --family D,B"
 
 
 def shown(*violations: tuple[str, str]) -> str:
@@ -17,6 +17,7 @@ def shown(*violations: tuple[str, str]) -> str:
         seed=7,
         families=["D", "B"],
         rounds=3,
+        strikes=9,
         points=["orders.after_gate"],
         hits=Counter({"orders.after_gate": 9}),
         tally=Tally(kills_at=Counter({"orders.after_gate": 2})),
