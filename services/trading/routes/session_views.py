@@ -47,7 +47,15 @@ class SessionView(ViewModel):
     `max_order_quantity`, the exchange's largest market order at its start, is refused."""
 
     model_config = example(
-        status="ACTIVE", reason=None, total_fills=2, waiting_for=None, exchange_account_id=None, funding="0"
+        status="ACTIVE",
+        reason=None,
+        total_fills=2,
+        waiting_for=None,
+        exchange_account_id=None,
+        funding="0",
+        slippage_tolerance_ticks=None,
+        slippage_tolerance_percentage=None,
+        max_order_quantity=None,
     )
 
     session_id: UUID
