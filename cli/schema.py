@@ -14,7 +14,7 @@ from pathlib import Path
 import click
 
 from cli.options import OneLineCommand
-from stack.failure import BadInput, CheckFailed
+from stack.failure import CheckFailed, program_failed
 from stack.health import wait_until_healthy
 from stack.migrate import OWNER, ROOT, SERVICES, DatabaseAccess, create_database, migrate, new_passwords
 from stack.ports import Ports
@@ -97,5 +97,5 @@ def _dump(access: DatabaseAccess, service: str) -> str:
         check=False,
     )
     if done.returncode:
-        raise BadInput(f"pg_dump of {service} failed: {done.stderr.strip().splitlines()[-1]}")
+        raise program_failed(f"pg_dump of {service} failed", done.returncode, done.stderr)
     return HEADER.format(service=service) + re.sub(r"\n{3,}", "\n\n", NOISE.sub("", done.stdout)).strip() + "\n"

@@ -22,3 +22,8 @@ class CheckFailed(CommandFailure):
 
 class BadInput(CommandFailure):
     exit_code = 2
+
+
+def program_failed(what: str, code: int, output: str) -> BadInput:
+    """Return the failure of a program that ended with this exit code, with the last line that it wrote."""
+    return BadInput(f"{what}: {(output.strip().splitlines() or [f'exit code {code}'])[-1]}")

@@ -15,7 +15,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from shared.chassis.events.broker_access import KafkaAccess
-from stack.failure import BadInput
+from stack.failure import BadInput, program_failed
 from stack.private_files import make_private_folder, write_private
 from stack.process import PRIVATE_UMASK, child_environment
 
@@ -126,8 +126,7 @@ class KafkaServer:
             check=False,
         )
         if done.returncode:
-            lines = (done.stderr or done.stdout).strip().splitlines() or [f"exit code {done.returncode}"]
-            raise BadInput(f"cannot format Kafka's log folder: {lines[-1]}")
+            raise program_failed("cannot format Kafka's log folder", done.returncode, done.stderr or done.stdout)
 
     def command(self) -> Sequence[str]:
         """Return the command that runs the broker in the foreground."""

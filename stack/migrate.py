@@ -11,7 +11,7 @@ from urllib.parse import quote
 import asyncpg
 import click
 
-from stack.failure import BadInput
+from stack.failure import BadInput, program_failed
 from stack.tools import find_tool
 
 ROOT = Path(__file__).parents[1]
@@ -148,7 +148,7 @@ async def _migrate_service(access: DatabaseAccess, service: str, root: Path) -> 
     )
     output, _ = await process.communicate()
     if process.returncode:
-        raise BadInput(f"migrations of {service} failed: {output.decode().strip().splitlines()[-1]}")
+        raise program_failed(f"migrations of {service} failed", process.returncode, output.decode())
 
 
 async def _check_owner_bypasses_rls(connection: asyncpg.Connection) -> None:

@@ -17,7 +17,7 @@ from typing import Any
 
 import psutil
 
-from stack.failure import BadInput
+from stack.failure import BadInput, program_failed
 from stack.process import child_environment
 from stack.users import change_owner, is_reachable, server_user
 
@@ -82,7 +82,7 @@ class PostgresServer:
             password_file.unlink()
         if done.returncode:
             shutil.rmtree(self.data, ignore_errors=True)
-            raise BadInput(f"initdb failed: {(done.stderr or done.stdout).strip().splitlines()[-1]}")
+            raise program_failed("initdb failed", done.returncode, done.stderr or done.stdout)
 
     def command(self) -> Sequence[str]:
         """Return the command that runs the server in the foreground."""

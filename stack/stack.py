@@ -21,7 +21,7 @@ from stack.environment import (
     settings_from_environment,
 )
 from stack.external_kafka import kafka_from_environment
-from stack.failure import BadInput
+from stack.failure import BadInput, program_failed
 from stack.grants import Grants, apply_grants, remove_grants
 from stack.health import READY_EVERY_S, wait_until_healthy
 from stack.home import Home, ProcessRecord, State, find_process_record, login_json
@@ -141,11 +141,13 @@ class Stack:
         postgres, broker = self._servers(self._ports)
         self._at = self._addresses(self._ports)
         reference = asyncio.to_thread(self._write_reference)
-        await _together(self._start_postgres(postgres), self._start_kafka(broker), self._start_sandbox(), reference)
+        await run_together(
+            self._start_postgres(postgres), self._start_kafka(broker), self._start_sandbox(), reference
+        )
         if self._options.start_proxies is not None:
             self._ports.release(*(route.port for route in self._proxies.values()))
             await self._options.start_proxies(list(self._proxies.values()))
-        await _together(*self._services(), self._start_gateway())
+        await run_together(*self._services(), self._start_gateway())
         self._watch = asyncio.create_task(self._keep_state())
 
     def _take_gateway_port(self) -> int:
@@ -286,7 +288,7 @@ class Stack:
         )
         output, _ = await process.communicate()
         if process.returncode:
-            raise BadInput(f"the gateway's configuration is invalid: {output.decode().strip().splitlines()[-1]}")
+            raise program_failed("the gateway's configuration is invalid", process.returncode, output.decode())
         spec = Spec("gateway", [*caddy, "run", *config], environment)
         await self._launch(spec, f"{self.gateway}/healthz", self._at.gateway)
 
@@ -380,11 +382,19 @@ class Stack:
         )
 
 
-async def _together(*work: Coroutine[None, None, object]) -> None:
-    """Run all concurrently; the first failure cancels the others and is raised unwrapped."""
+async def run_together(*work: Coroutine[None, None, object]) -> None:
+    """Run all concurrently; the first failure cancels the others and is raised.
+
+    If we are cancelled meanwhile, that is raised instead: Ctrl-C ends the programs that we run as well, which looks
+    like a failure of theirs.
+    """
+    tasks = [asyncio.create_task(each) for each in work]
     try:
-        async with asyncio.TaskGroup() as group:
-            for each in work:
-                group.create_task(each)
-    except ExceptionGroup as failed:
-        raise failed.exceptions[0] from None
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
+        failures = [failure for task in done if (failure := task.exception())]
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+    if failures:
+        raise failures[0]
