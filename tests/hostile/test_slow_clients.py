@@ -111,9 +111,9 @@ def dripping(connections: Held, drop: bytes) -> Iterator[None]:
         thread.join()
 
 
-def _until_closed(*processes: Process) -> None:
+def _until_closed(process: Process, all_but: int = 0) -> None:
     deadline = time.monotonic() + CLOSED_WITHIN_S
-    while left := sum(process.connections() for process in processes):
+    while (left := process.connections()) > all_but:
         assert time.monotonic() < deadline, f"{left} connections are still held"
         time.sleep(0.05)
 
@@ -144,8 +144,10 @@ CLIENTS: dict[str, tuple[int, Callable[[Impatient], bytes], bytes]] = {
 }
 
 
-# Caddy 2.11 reads up to 256 kB of a body after its answer, however slowly it comes; the service is not held up.
-HELD_BY_THE_GATEWAY = ("never end their body",)
+# How many connections Caddy 2.11 may hold until their clients go; the service is not held up. After its answer Go
+# reads up to 256 kB of the rest of a body, however slowly it comes. If it just then cancels a read of the proxy, it
+# clears the time limit that would end the reading of a body that stops (about one connection in a hundred).
+HELD_BY_THE_GATEWAY = {"never end their body": 100, "stop in their body": 5}
 
 
 def _post(impatient: Impatient, **headers: str) -> bytes:
@@ -159,8 +161,8 @@ def test_slow_clients_delay_no_others_and_lose_their_connection(impatient: Impat
         with dripping(connections, drop) if drop else contextlib.nullcontext():
             assert impatient.serve_others() < SLOWEST_S
             _until_closed(impatient.behind)
-            if impatient.process is impatient.behind or clients not in HELD_BY_THE_GATEWAY:
-                _until_closed(impatient.process)
+            if impatient.process is not impatient.behind:
+                _until_closed(impatient.process, all_but=HELD_BY_THE_GATEWAY.get(clients, 0))
 
 
 def test_a_client_that_never_reads_a_large_answer_is_disconnected(impatient: Impatient) -> None:
