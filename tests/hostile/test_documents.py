@@ -1,7 +1,8 @@
 """Each running service behaves exactly as its OpenAPI document says: schemathesis tests it.
 
-HOSTILE_EXAMPLES sets more than 100 examples per operation with a body, HOSTILE_SEED another seed than the fixed
-one. Less varies in a query, of which the same code reads all, and little in a path: they get fewer examples.
+An operation with a body gets 40 examples, or 100 if TRADEFLEET_TEST_FULL is set. HOSTILE_EXAMPLES sets another
+number, HOSTILE_SEED another seed than the fixed one. Less varies in a query, of which the same code reads all, and
+little in a path: they get fewer examples.
 """
 
 import json
@@ -21,10 +22,10 @@ from shared.testing.tenant import bodies_of
 from stack.migrate import ROOT, SERVICES
 from tests.hostile import table
 from tests.hostile.world import EMAIL, Process, World
-from tests.pace import patient
+from tests.pace import FULL, patient
 from tests.unit.trading.scenes import CROSS
 
-EXAMPLES = int(os.environ.get("HOSTILE_EXAMPLES", "100"))
+EXAMPLES = int(os.environ.get("HOSTILE_EXAMPLES", "100" if FULL else "40"))
 EXAMPLES_OF = {"body": EXAMPLES, "query": EXAMPLES * 2 // 5, "path": EXAMPLES // 5}
 SEED = os.environ.get("HOSTILE_SEED")
 MAX_RUNS = 4  # Hypothesis gives up an operation whose inputs it has to reject too often; another seed goes on
