@@ -87,6 +87,10 @@ async def claim(trading: Trading, session: SessionRow, worker: str = "worker") -
     async with trading.database.queue() as connection:
         await leases.claim(connection, worker, 1_000)
         held = {each.session_id: each for each in await leases.list_held(connection, worker)}
+    # A test may take longer than a lease, and claims all that have ended.
+    await trading.fetch(
+        "UPDATE session_leases SET expires_at = now() + interval '1 hour' WHERE worker = $1", worker
+    )
     return held[session.session_id]
 
 

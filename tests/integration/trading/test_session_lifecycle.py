@@ -101,7 +101,13 @@ async def test_every_field_of_a_stopped_session_is_filled(api: Api) -> None:
     await api.trading.until_stepped(await market.close_bars(80))
     stopped = (await ann.call("POST", path + "/stop", {"reason": "end_of_data"})).body
     empty = {name for name, value in stopped.items() if value is None}
-    assert empty == {"bot_configuration_id", "entries", "exchange_account_id", "waiting_for"}
+    of_live_sessions = {
+        "exchange_account_id",
+        "slippage_tolerance_ticks",
+        "slippage_tolerance_percentage",
+        "max_order_quantity",
+    }
+    assert empty == {"bot_configuration_id", "entries", "waiting_for", *of_live_sessions}
     trades = await ann.list_all(f"/v1/trades?session_id={stopped['session_id']}&sort=entry_time")
     pnls = [Decimal(trade["pnl"]) for trade in trades]
     assert stopped["total_trades"] == len(pnls) > 5
