@@ -271,6 +271,10 @@ class ExchangeUnreachable(ProblemError):
     retry_after_s = 5
 
 
+class ExchangeAway(Unavailable):
+    """Trading answers, but the exchange does not: who consumes events waits for it."""
+
+
 class HistoryTooShort(Unavailable):
     """The history lacks a candle that was published. A forged candle is one cause, so the event itself may be at
     fault: it is not counted as an infrastructure fault."""

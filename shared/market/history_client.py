@@ -6,7 +6,7 @@ from collections.abc import Mapping
 import aiohttp
 from pydantic import BaseModel, ValidationError
 
-from shared.chassis.errors import ExchangeUnreachable, InvalidInput, PoisonError, Unavailable
+from shared.chassis.errors import ExchangeAway, ExchangeUnreachable, InvalidInput, PoisonError, Unavailable
 from shared.chassis.service_tokens import ServiceTokens
 from shared.chassis.settings import ServiceSettings
 from shared.contracts.types import Amount
@@ -41,10 +41,6 @@ class HistoryRefused(PoisonError):
             errors = []
         self.status = status
         self.faults = [fault for fault in errors if fault.get("path") in SERIES_FIELDS]
-
-
-class ExchangeAway(Unavailable):
-    """Trading answers, but the exchange does not."""
 
 
 class CandleHistory:
