@@ -232,7 +232,8 @@ class Worker:
         """Claim free sessions and load those that follow no series. Returns whether there is anything new."""
         share, has_free, held_hash = await leases.survey(self._database, self._name)
         wanted = share - len(self._held) if has_free else 0
-        if wanted <= 0 and held_hash == self._held_hash and not self._unfollowed and len(self._held) <= share:
+        waiting = self._unfollowed | self._taken_over
+        if wanted <= 0 and held_hash == self._held_hash and not waiting and len(self._held) <= share:
             return False
         async with self._database.queue() as connection:
             if wanted > 0:
@@ -254,6 +255,8 @@ class Worker:
             self._exchange.wake()  # something is demanded of them, perhaps
         for session_id in sorted(self._unfollowed):
             await self._join(self._held[session_id])
+        if self._taken_over:
+            await self._notify_takeovers()
         return True
 
     def _apply_leases(self, held: dict[UUID, SessionLease]) -> list[UUID]:
@@ -341,16 +344,26 @@ class Worker:
             log.error("session_failed", session_id=str(session.row.session_id), exc_info=error)
             self._fail(session.row.session_id)
             return False
-        await self._notify_takeover(session.lease)
         return True
 
-    async def _notify_takeover(self, lease: SessionLease) -> None:
-        if lease.session_id not in self._taken_over:
-            return
-        incident, now = Incident("taken_over", f"taken_over:{lease.epoch}"), self._clock.last_seen or utc_now()
-        async with self._database.tenants([lease.user_id]) as connection:
-            await alarm_incidents(connection, [(lease, [incident], now)])
-        self._taken_over.discard(lease.session_id)
+    async def _notify_takeovers(self) -> None:
+        """Notify the owners of live sessions that were taken over and trade here now."""
+        followed = [
+            session
+            for series in self._series.values()
+            for session_id, session in series.sessions.items()
+            if session_id in self._taken_over
+        ]
+        now = self._clock.last_seen or utc_now()
+        found = [
+            (session.lease, [Incident("taken_over", f"taken_over:{session.lease.epoch}")], now)
+            for session in followed
+            if session.is_live
+        ]
+        if found:
+            async with self._database.tenants({lease.user_id for lease, _, _ in found}) as connection:
+                await alarm_incidents(connection, found)
+        self._taken_over &= self._unfollowed  # these are loaded later
 
     async def _series_of(self, session: LiveSession) -> LiveSeries | None:
         """Return the series from memory, or load it from the database; None if it is not stored."""
